@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# make          build everything under build/
+# make demo     a daemon, some simulated models, and what to type   (SECONDS=10 ends by itself)
+# make test     everything that must hold        make check   format, layers, static analysis
+# make bench    measure against baselines        make install DESTDIR= PREFIX=
+# make deps     install what is needed (Debian)  make clean
+#
+# SAN=address,undefined or SAN=thread builds and tests under sanitizers, in a directory of its own.
+
+VERSION := $(shell cat VERSION)
+SOVERSION := 0
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+SAN ?=
+BUILD ?= build$(if $(SAN),/$(subst $(comma),-,$(SAN)))
+comma := ,
+
+PACKAGES := fuse3 libuv glib-2.0
+PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+PKG_LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
+
+CC ?= gcc
+OPT ?= -O2
+WARN := $(if $(findstring thread,$(SAN)),-Wno-tsan) -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+	-Wwrite-strings -Wvla -Wformat=2
+HARDEN := -fstack-protector-strong -fstack-clash-protection $(if $(SAN),,-D_FORTIFY_SOURCE=2)
+SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
+CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DTTMEM_VERSION='"$(VERSION)"' -Iclient -MMD -MP
+CFLAGS += -std=gnu11 $(OPT) -g $(WARN) $(HARDEN) $(SANFLAGS)
+LDFLAGS += -Wl,-z,relro,-z,now $(SANFLAGS)
+
+CLIENT := $(patsubst %.c,$(BUILD)/%.o,$(wildcard client/*.c))
+CORE := $(patsubst %.c,$(BUILD)/%.o,$(filter-out collector/main.c,$(wildcard collector/*.c fs/*.c)))
+TOOLS := $(patsubst tools/%.c,$(BUILD)/%,$(wildcard tools/*.c))
+UNITS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_unit.c))
+PEERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/peers/*.c))
+BENCHES := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/*.c))
+SONAME := libttmem.so.$(SOVERSION)
+LIBS := $(BUILD)/libttmem.a $(BUILD)/libttmem.so
+
+SOURCES := $(wildcard client/*.[ch] collector/*.[ch] fs/*.[ch] tools/*.[ch] bench/*.[ch] \
+	tests/unit/*.[ch] tests/peers/*.[ch])
+
+.PHONY: all lib daemon deps demo test unit mount-test doc-test check bench install clean format
+
+all: lib daemon $(TOOLS)
+
+deps:
+	tools/deps.sh test
+
+# A recursive make sees the flags of what was just installed.
+demo:
+	@tools/deps.sh build
+	@$(MAKE) --no-print-directory -s all
+	@tools/demo.sh $(BUILD) $(SECONDS)
+
+test:
+	@tools/deps.sh test
+	$(MAKE) all $(UNITS) $(PEERS) $(BENCHES)
+	$(MAKE) unit mount-test doc-test
+
+unit: $(UNITS)
+	@set -e; for unit in $(UNITS); do echo "$$unit"; $$unit; done
+
+mount-test: all $(PEERS)
+	python3 tests/mount/run.py --build $(BUILD)
+
+doc-test: all
+	python3 tests/ledger_doc.py
+	python3 tests/ledger_doc.py --self-test
+
+bench:
+	@tools/deps.sh test
+	@$(MAKE) --no-print-directory -s all $(BENCHES)
+	python3 bench/run.py --build $(BUILD) --json $(BUILD)/bench.json
+
+check:
+	@tools/deps.sh test
+	tests/check.sh
+
+format:
+	clang-format -i $(SOURCES)
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(LIBDIR)/pkgconfig \
+		$(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 755 $(BUILD)/ttmemd $(DESTDIR)$(PREFIX)/sbin/
+	install -m 755 $(BUILD)/ttmem-sim $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 client/ttmem.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 $(BUILD)/libttmem.a $(DESTDIR)$(LIBDIR)/
+	install -m 755 $(BUILD)/$(SONAME) $(DESTDIR)$(LIBDIR)/
+	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libttmem.so
+	install -m 644 $(BUILD)/ttmem.pc $(DESTDIR)$(LIBDIR)/pkgconfig/
+	install -m 644 docs/man/ttmemd.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+
+clean:
+	rm -rf build
+lib: $(LIBS) $(BUILD)/ttmem.pc
+daemon: $(BUILD)/ttmemd
+
+# --- libttmem ---------------------------------------------------------------------------------
+$(BUILD)/client/%.o: CFLAGS += -fPIC -fvisibility=hidden -ftls-model=initial-exec
+
+$(BUILD)/libttmem.a: $(CLIENT)
+	rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/$(SONAME): $(CLIENT) client/ttmem.map
+	$(CC) $(CFLAGS) -shared $(LDFLAGS) -Wl,-soname,$(SONAME) -Wl,-z,nodelete -Wl,-z,defs \
+		-Wl,--version-script=client/ttmem.map -o $@ $(CLIENT) -pthread
+
+$(BUILD)/libttmem.so: $(BUILD)/$(SONAME)
+	ln -sf $(SONAME) $@
+
+$(BUILD)/ttmem.pc: client/ttmem.pc.in VERSION
+	sed -e 's,@PREFIX@,$(PREFIX),' -e 's,@LIBDIR@,$(LIBDIR),' -e 's,@VERSION@,$(VERSION),' $< > $@
+
+# --- ttmemd -----------------------------------------------------------------------------------
+$(BUILD)/collector/%.o $(BUILD)/fs/%.o: CPPFLAGS += -Icollector -Ifs $(PKG_CFLAGS)
+$(BUILD)/collector/%.o $(BUILD)/fs/%.o: CFLAGS += -fPIE
+
+$(BUILD)/ttmemd: $(BUILD)/collector/main.o $(CORE)
+	$(CC) $(CFLAGS) -pie $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -pthread
+
+# --- programs for people, tests and measurements ------------------------------------------------
+$(TOOLS): $(BUILD)/%: $(BUILD)/tools/%.o $(BUILD)/libttmem.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -pthread -lm
+
+$(BUILD)/tests/%.o: CPPFLAGS += -Icollector -Ifs -Itests $(PKG_CFLAGS)
+$(UNITS): $(BUILD)/%: $(BUILD)/%.o $(CORE) $(BUILD)/libttmem.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -lcmocka -pthread
+
+$(PEERS): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libttmem.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -pthread
+
+$(BUILD)/bench/%.o: CPPFLAGS += $(PKG_CFLAGS)
+$(BENCHES): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libttmem.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -pthread
+
+$(BUILD)/%.o: %.c Makefile VERSION
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+.SECONDARY:

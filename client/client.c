@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Starting: when tracking is asked for, and in a forked child again. */
+#include "internal.h"
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* 1: a call must look closer. It starts at 1 so that the first call can ask the environment. */
+int ttmem__gate = 1;
+struct client *ttmem__client;
+__thread struct thread ttmem__thread;
+
+/* These outlive a fork, unlike everything in struct client. */
+static bool asked_for;
+static bool have_key;
+static pthread_key_t thread_key;
+static struct {
+	int memfd, eventfd, socket;
+	ino_t memfd_inode, socket_inode;
+} inherited;
+
+static void debug(const char *what, int error)
+{
+	const char *wanted = secure_getenv("TTMEM_DEBUG");
+
+	if (wanted && *wanted && *wanted != '0')
+		fprintf(stderr, "libttmem: %s: %s; this process is not tracked\n", what,
+			strerror(-error));
+}
+
+static bool environment_asks(void)
+{
+	const char *own = secure_getenv("TTMEM");
+	const char *older = secure_getenv("TT_ALLOC_TRACKING_ENABLED");
+
+	if (own && *own)
+		return strcmp(own, "0") != 0;
+	return older && strcmp(older, "1") == 0;
+}
+
+/* The pages of the state, made once and never unmapped: other threads may look at them any time. */
+static struct client *client_pages(void)
+{
+	struct client *client = __atomic_load_n(&ttmem__client, __ATOMIC_ACQUIRE);
+	struct client *other = NULL;
+	void *pages;
+
+	if (client)
+		return client;
+	pages = mmap(NULL, sizeof *client, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (pages == MAP_FAILED)
+		return NULL;
+	if (madvise(pages, sizeof *client, MADV_WIPEONFORK) ||
+	    !__atomic_compare_exchange_n(&ttmem__client, &other, pages, false, __ATOMIC_ACQ_REL,
+					 __ATOMIC_ACQUIRE)) {
+		munmap(pages, sizeof *client);
+		return other;
+	}
+	return pages;
+}
+
+static bool is_inode(int fd, ino_t inode)
+{
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == inode;
+}
+
+/* A forked child lets go of its parent's descriptors, if they are still what they were. */
+static void inherited_close(void)
+{
+	if (!inherited.memfd)
+		return;
+	if (is_inode(inherited.memfd, inherited.memfd_inode)) {
+		close(inherited.memfd);
+		if (is_inode(inherited.socket, inherited.socket_inode)) {
+			close(inherited.socket);
+			if (inherited.eventfd >= 0)
+				close(inherited.eventfd);
+		}
+	}
+	inherited.memfd = 0;
+}
+
+static void inherited_note(const struct client *client)
+{
+	struct stat st;
+
+	inherited.memfd = client->memfd;
+	inherited.memfd_inode = client->memfd_inode;
+	inherited.eventfd = client->eventfd;
+	inherited.socket = client->socket;
+	if (client->socket >= 0 && fstat(client->socket, &st) == 0)
+		inherited.socket_inode = st.st_ino;
+}
+
+static void thread_ends(void *arg)
+{
+	struct thread *thread = &ttmem__thread;
+	struct client *client = arg;
+
+	if (thread->shard && thread->epoch == client->epoch) {
+		thread->busy = 1;
+		ttmem__shard_leave(client, thread->shard);
+		thread->busy = 0;
+	}
+	/* A later destructor of this thread may call again: it then takes a shard anew. */
+	thread->shard = NULL;
+	thread->epoch = 0;
+}
+
+/* Under client->lock. The epoch is written last: it makes the rest valid. */
+static int start_locked(struct client *client)
+{
+	struct timespec now;
+	int error;
+
+	inherited_close();
+	error = ttmem__ledger_create(client);
+	if (error)
+		return error;
+	if (!have_key)
+		have_key = pthread_key_create(&thread_key, thread_ends) == 0;
+	client->socket = ttmem__hello(client);
+	inherited_note(client);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	__atomic_store_n(&client->epoch, (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec,
+			 __ATOMIC_RELEASE);
+	return 0;
+}
+
+/* Starts tracking if it is not on. Returns 0, -ENOTCONN when nobody asks for it, or why not. */
+static int client_start(bool asked)
+{
+	struct client *client;
+	int error = 0;
+
+	if (!asked && !__atomic_load_n(&asked_for, __ATOMIC_RELAXED) && !environment_asks()) {
+		word_set(&ttmem__gate, 0);
+		return -ENOTCONN;
+	}
+	client = client_pages();
+	if (!client) {
+		error = -ENOMEM;
+	} else {
+		lock_take(&client->lock);
+		if (!client->epoch)
+			error = start_locked(client);
+		lock_give(&client->lock);
+	}
+	if (error)
+		debug("no ledger", error);
+	__atomic_store_n(&asked_for, !error, __ATOMIC_RELAXED);
+	word_set(&ttmem__gate, !error);
+	return error;
+}
+
+static struct shard *thread_join(struct client *client, struct thread *thread)
+{
+	struct shard *shard;
+
+	lock_take(&client->lock);
+	shard = ttmem__shard_take(client);
+	lock_give(&client->lock);
+	if (!shard) {
+		word_count(&client->header->untracked);
+		return NULL;
+	}
+	if (have_key)
+		pthread_setspecific(thread_key, client);
+	thread->shard = shard;
+	thread->tid = (uint32_t)syscall(SYS_gettid);
+	thread->last_tag = LEDGER_TAG_NONE;
+	thread->epoch = client->epoch;
+	return shard;
+}
+
+/* A thread's first call, and a forked child's. Called with thread->busy set. NULL: not tracked. */
+struct shard *ttmem__enter_slowly(struct thread *thread)
+{
+	struct client *client;
+	struct shard *shard = NULL;
+	int saved = errno;
+
+	if (client_start(false) == 0) {
+		client = __atomic_load_n(&ttmem__client, __ATOMIC_ACQUIRE);
+		shard = thread_join(client, thread);
+	}
+	errno = saved;
+	return shard;
+}
+
+int ttmem_start(void)
+{
+	int saved = errno;
+	struct thread *thread = &ttmem__thread;
+	int error;
+
+	if (thread->busy)
+		return -EDEADLK;
+	thread->busy = 1;
+	error = client_start(true);
+	thread->busy = 0;
+	errno = saved;
+	return error;
+}
+
+/* The client if tracking is on or can be switched on, for calls off the hot path. */
+struct client *ttmem__client_ready(void)
+{
+	struct client *client = __atomic_load_n(&ttmem__client, __ATOMIC_ACQUIRE);
+	struct thread *thread = &ttmem__thread;
+	int saved = errno;
+
+	if (!word_get(&ttmem__gate) || thread->busy)
+		return NULL;
+	if (!client || !__atomic_load_n(&client->epoch, __ATOMIC_ACQUIRE)) {
+		thread->busy = 1;
+		client = client_start(false) ? NULL : ttmem__client;
+		thread->busy = 0;
+	}
+	errno = saved;
+	return client;
+}
+
+const char *ttmem_version(void)
+{
+	return TTMEM_VERSION;
+}

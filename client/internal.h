@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of libttmem share. Nothing here is visible outside the library. */
+#ifndef TTMEM_INTERNAL_H
+#define TTMEM_INTERNAL_H
+
+#include "ledger.h"
+#include "ttmem.h"
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define likely(x)   __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+/* The ledger's words are plain integers that the collector may read at any time. */
+#define word_get(p)    __atomic_load_n(p, __ATOMIC_RELAXED)
+#define word_set(p, v) __atomic_store_n(p, v, __ATOMIC_RELAXED)
+#define word_add(p, v) word_set(p, word_get(p) + (v)) /* by the holder of the shard's lock */
+#define word_count(p)  __atomic_fetch_add(p, 1, __ATOMIC_RELAXED)
+
+#define DIRECTORY_BITS 14
+#define OVERFLOW_BLOCK 65536u /* records in one block of private memory */
+
+/* A lock that costs one atomic exchange to take and a plain store to give back, because every call
+ * ends with a full fence anyway (see track_leave). */
+struct lock {
+	uint32_t held;
+	uint32_t waiters;
+};
+
+/* From (device, kind, address) to a record: open addressing, a slot is hash << 32 | record + 1. */
+struct index {
+	uint64_t *slots;
+	uint32_t mask;
+	uint32_t used;
+};
+
+/*
+ * One thread's part of the ledger, and the private memory that goes with it. Owned by the client
+ * for the life of the process; a thread that ends leaves its shard, with the buffers in it, to
+ * the next thread. In memory that a forked child does not get.
+ */
+struct shard {
+	struct lock lock;
+	uint32_t number;
+	uint32_t users; /* threads that work with it; under client.lock */
+	struct index index;
+	uint32_t free_record; /* record + 1, linked through next_free; 0: none */
+	uint32_t next_record; /* the rest of the current chunk... */
+	uint32_t chunk_end;   /* ...ends here */
+	uint64_t devices;     /* a bit for each device whose counters are backed by memory */
+	struct ledger_shard *cells;
+	/* What is not yet in the process table: all 0 while there is one shard. */
+	int64_t unpushed[LEDGER_DEVICES + 1][LEDGER_KINDS];
+};
+
+/*
+ * The process-wide state, in pages that the kernel zeroes in a forked child, raw clone() included:
+ * so a child finds epoch 0 and every lock free, and starts anew. The first line is read by every
+ * call and written only at the start.
+ */
+struct client {
+	uint64_t
+	    epoch; /* a number no other start of this or a parent process has; 0: not started */
+	struct ledger_header *header;
+	struct ledger_process_cell (*process)[LEDGER_KINDS];
+	struct ledger_record *records;
+	uint64_t capacity; /* of records */
+	uint64_t *directory;
+	uint32_t several; /* a second shard exists; changes once, under shard 0's lock */
+
+	struct lock lock __attribute__((aligned(64))); /* start, shards, tags, devices */
+	struct lock chunk_lock; /* chunks; taken below a shard's lock, as `lock` never is */
+	int memfd;
+	int eventfd;
+	int socket;
+	ino_t memfd_inode, eventfd_inode;
+	dev_t memfd_device, eventfd_device;
+	struct ledger_chunk *chunks;
+	struct ledger_tag *tags;
+	struct ledger_device *devices;
+	uint32_t nshards;
+	uint32_t overflow_chunks;
+	struct shard *shards[LEDGER_SHARDS];
+	struct ledger_record *overflow[4096];
+	uint16_t tag_slots[2 * LEDGER_TAGS]; /* tag id, by hash; 0: empty */
+};
+
+/* What a thread keeps. It survives fork() in the child, where its epoch no longer matches. */
+struct thread {
+	uint64_t epoch;
+	struct shard *shard;
+	uint32_t tid;
+	uint16_t last_tag;
+	volatile uint8_t busy; /* in a call: seen by a signal handler of the same thread */
+};
+
+extern struct client *ttmem__client;
+extern __thread struct thread ttmem__thread;
+
+/* client.c */
+struct shard *ttmem__enter_slowly(struct thread *thread);
+struct client *ttmem__client_ready(void);
+
+/* memory.c: each returns NULL or a negative errno when the host has no more to give */
+void *ttmem__private_pages(size_t bytes);
+int ttmem__back(const struct client *client, const void *start, size_t bytes);
+int ttmem__ledger_create(struct client *client);
+
+/* doorbell.c */
+int ttmem__eventfd_make(struct client *client);
+void ttmem__ring(struct client *client);
+
+/* hello.c */
+int ttmem__hello(const struct client *client);
+
+/* shard.c */
+struct shard *ttmem__shard_take(struct client *client);
+void ttmem__shard_leave(struct client *client, struct shard *shard);
+bool ttmem__shard_use_device(struct client *client, struct shard *shard, uint32_t device);
+void ttmem__push(struct client *client, uint32_t row, uint32_t kind, int64_t delta);
+int64_t ttmem__batch(uint32_t kind);
+
+/* record.c */
+uint32_t ttmem__record_fresh(struct client *client, struct shard *shard);
+
+/* index.c */
+bool ttmem__index_grow(struct index *index);
+
+/* tag.c */
+uint16_t ttmem__tag(struct client *client, struct thread *thread, const char *name);
+
+/* device.c */
+void ttmem__device_seen(struct client *client, uint32_t device);
+
+/* lock.c */
+void ttmem__lock_wait(struct lock *lock);
+void ttmem__lock_wake(struct lock *lock);
+
+static inline void lock_take(struct lock *lock)
+{
+	if (unlikely(__atomic_exchange_n(&lock->held, 1, __ATOMIC_ACQUIRE)))
+		ttmem__lock_wait(lock);
+}
+
+/* Gives the lock back without looking for waiters: a fence and lock_wake_waiters() must follow. */
+static inline void lock_drop(struct lock *lock)
+{
+	__atomic_store_n(&lock->held, 0, __ATOMIC_RELEASE);
+}
+
+/* After lock_drop() and a seq_cst fence. The waiter counts itself, fences and looks at `held`; we
+ * clear `held`, fence and look at the count: one of the two sees the other. */
+static inline void lock_wake_waiters(struct lock *lock)
+{
+	if (unlikely(word_get(&lock->waiters)))
+		ttmem__lock_wake(lock);
+}
+
+static inline void lock_give(struct lock *lock)
+{
+	lock_drop(lock);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	lock_wake_waiters(lock);
+}
+
+/* After a change and a seq_cst fence: the collector arms, fences and reads, so either it sees the
+ * change or we see it armed. */
+static inline void doorbell_check(struct client *client)
+{
+	if (unlikely(word_get(&client->header->armed)))
+		ttmem__ring(client);
+}
+
+static inline struct ledger_record *record_at(const struct client *client, uint32_t record)
+{
+	if (likely(record < client->capacity))
+		return client->records + record;
+	record -= (uint32_t)client->capacity;
+	return client->overflow[record / OVERFLOW_BLOCK] + record % OVERFLOW_BLOCK;
+}
+
+#endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shards: who works with which, and what changes when there is more than one. */
+#include "index.h"
+#include <errno.h>
+#include <sys/mman.h>
+
+#define DIRECTORY_BYTES (sizeof(uint64_t) << DIRECTORY_BITS)
+
+/* How far a shard may be ahead of the process table, in bytes: ttmem_totals() states it. */
+int64_t ttmem__batch(uint32_t kind)
+{
+	switch (kind) {
+	case TTMEM_DRAM:
+	case TTMEM_SYSTEM:
+	case TTMEM_TRACE:
+		return 4 << 20;
+	default:
+		return 256 << 10;
+	}
+}
+
+/* Adds to the process table while several shards may do so. */
+void ttmem__push(struct client *client, uint32_t row, uint32_t kind, int64_t delta)
+{
+	struct ledger_process_cell *cell = &client->process[row][kind];
+	int64_t live = __atomic_add_fetch(&cell->live_bytes, delta, __ATOMIC_RELAXED);
+	uint64_t peak = word_get(&cell->peak_bytes);
+
+	while (live > 0 && (uint64_t)live > peak &&
+	       !__atomic_compare_exchange_n(&cell->peak_bytes, &peak, (uint64_t)live, true,
+					    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
+}
+
+/*
+ * The second shard appears. From now on an address may be live in another thread's shard, and the
+ * directory says in which: a bit for each shard that has (or had) buffers whose hash falls in the
+ * cell. Shard 0's buffers are entered here; see track.c for why bits never have to be cleared.
+ */
+static bool become_several(struct client *client)
+{
+	struct shard *first = client->shards[0];
+	uint64_t *directory = ttmem__private_pages(DIRECTORY_BYTES);
+
+	if (!directory)
+		return false;
+	lock_take(&first->lock);
+	for (uint32_t i = 0; i <= first->index.mask; i++)
+		if (first->index.slots[i])
+			directory[slot_hash(first->index.slots[i]) >> (32 - DIRECTORY_BITS)] |= 1;
+	client->directory = directory;
+	word_set(&client->several, 1);
+	word_set(&client->header->several_shards, 1);
+	lock_give(&first->lock);
+	return true;
+}
+
+static struct shard *shard_new(struct client *client)
+{
+	uint32_t number = client->nshards;
+	struct shard *shard;
+
+	if (number == 1 && !client->several && !become_several(client))
+		return NULL;
+	shard = ttmem__private_pages(sizeof *shard);
+	if (!shard)
+		return NULL;
+	if (!ttmem__index_grow(&shard->index)) {
+		munmap(shard, sizeof *shard);
+		return NULL;
+	}
+	shard->number = number;
+	shard->cells =
+	    (struct ledger_shard *)((char *)client->header + LEDGER_OFFSET_COUNTERS) + number;
+	__atomic_store_n(&client->shards[number], shard, __ATOMIC_RELEASE);
+	client->nshards = number + 1;
+	__atomic_store_n(&client->header->shards_used, number + 1, __ATOMIC_RELEASE);
+	return shard;
+}
+
+static struct shard *shard_least_used(const struct client *client)
+{
+	struct shard *least = NULL;
+
+	for (uint32_t i = 0; i < client->nshards; i++)
+		if (!least || client->shards[i]->users < least->users)
+			least = client->shards[i];
+	return least;
+}
+
+/* Under client->lock. A shard that an ended thread left, a new one, or, when there are no more, the
+ * one with the fewest threads. NULL: no memory for the first. */
+struct shard *ttmem__shard_take(struct client *client)
+{
+	struct shard *shard = shard_least_used(client);
+
+	if (!shard || (shard->users && client->nshards < LEDGER_SHARDS)) {
+		struct shard *fresh = shard_new(client);
+
+		shard = fresh ? fresh : shard;
+	}
+	if (shard)
+		shard->users++;
+	return shard;
+}
+
+void ttmem__shard_leave(struct client *client, struct shard *shard)
+{
+	lock_take(&client->lock);
+	shard->users--;
+	lock_give(&client->lock);
+}
+
+/* Under the shard's lock: the first event of a device in this shard. */
+bool ttmem__shard_use_device(struct client *client, struct shard *shard, uint32_t device)
+{
+	int saved = errno;
+	int error =
+	    ttmem__back(client, shard->cells->cells[device], sizeof shard->cells->cells[device]);
+
+	errno = saved;
+	if (error)
+		return false;
+	shard->devices |= 1ull << device;
+	__atomic_store_n(&client->header->shard_devices[shard->number], shard->devices,
+			 __ATOMIC_RELEASE);
+	ttmem__device_seen(client, device);
+	return true;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a process can read back of itself, with no collector. */
+#include "internal.h"
+#include <errno.h>
+#include <string.h>
+
+/* `freed` is taken before `allocated`, so a free in between makes nothing negative. */
+static void cell_add(struct ttmem_totals *totals, const struct ledger_cell *cell)
+{
+	uint64_t freed_bytes = __atomic_load_n(&cell->freed_bytes, __ATOMIC_ACQUIRE);
+	uint64_t freed_buffers = __atomic_load_n(&cell->freed_buffers, __ATOMIC_ACQUIRE);
+	uint64_t allocated_bytes = __atomic_load_n(&cell->allocated_bytes, __ATOMIC_ACQUIRE);
+	uint64_t allocated_buffers = word_get(&cell->allocated_buffers);
+
+	totals->live_bytes += allocated_bytes - freed_bytes;
+	totals->live_buffers += allocated_buffers - freed_buffers;
+	totals->allocated_bytes += allocated_bytes;
+	totals->allocated_buffers += allocated_buffers;
+	totals->failures += word_get(&cell->failures);
+}
+
+static void device_add(struct ttmem_totals *totals, const struct client *client, uint32_t device,
+		       enum ttmem_kind kind)
+{
+	const struct ledger_header *header = client->header;
+	const struct ledger_shard *shards =
+	    (const void *)((const char *)header + LEDGER_OFFSET_COUNTERS);
+	uint32_t count = __atomic_load_n(&header->shards_used, __ATOMIC_ACQUIRE);
+
+	for (uint32_t i = 0; i < count; i++)
+		if (__atomic_load_n(&header->shard_devices[i], __ATOMIC_ACQUIRE) >> device & 1)
+			cell_add(totals, &shards[i].cells[device][kind]);
+}
+
+int ttmem_totals(uint32_t device, enum ttmem_kind kind, struct ttmem_totals *totals)
+{
+	uint32_t row = device == TTMEM_ALL_DEVICES ? LEDGER_ALL_DEVICES : device;
+	const struct client *client;
+	uint64_t peak;
+
+	if ((device >= LEDGER_DEVICES && device != TTMEM_ALL_DEVICES) ||
+	    (unsigned int)kind >= TTMEM_KINDS || !totals)
+		return -EINVAL;
+	memset(totals, 0, sizeof *totals);
+	client = ttmem__client_ready();
+	if (!client)
+		return -ENOTCONN;
+	for (uint32_t i = 0; i < LEDGER_DEVICES; i++)
+		if (i == row || row == LEDGER_ALL_DEVICES)
+			device_add(totals, client, i, kind);
+	peak = word_get(&client->process[row][kind].peak_bytes);
+	totals->peak_bytes = peak > totals->live_bytes ? peak : totals->live_bytes;
+	return 0;
+}
+
+int ttmem_get_errors(struct ttmem_errors *errors)
+{
+	const struct client *client = ttmem__client_ready();
+	const struct ledger_header *header;
+
+	if (!client)
+		return -ENOTCONN;
+	header = client->header;
+	errors->unknown_frees = word_get(&header->unknown_frees);
+	errors->size_mismatches = word_get(&header->size_mismatches);
+	errors->bad_arguments = word_get(&header->bad_arguments);
+	errors->reentered = word_get(&header->reentered);
+	errors->untracked = word_get(&header->untracked);
+	return 0;
+}

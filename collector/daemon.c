@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon.h"
+#include "fs.h"
+#include "lockfile.h"
+#include "log.h"
+#include "mountpoint.h"
+#include "native.h"
+#include "server.h"
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static const int end_signals[] = {SIGTERM, SIGINT, SIGHUP};
+
+struct daemon {
+	const struct options *options;
+	struct lockfile socket_lock;
+	struct lockfile mount_lock;
+	bool made_mount; /* directories that we made and remove again */
+	bool made_socket_dir;
+	uv_loop_t loop;
+	uv_signal_t signals[G_N_ELEMENTS(end_signals)];
+	struct model model;
+	struct native native;
+	struct server server;
+	struct fs fs;
+	bool ending;
+};
+
+/* Each client takes four descriptors. */
+static void raise_limits(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static int config_fault(const char *format, ...) G_GNUC_PRINTF(1, 2);
+
+static int config_fault(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	g_logv("ttmemd", G_LOG_LEVEL_CRITICAL, format, args);
+	va_end(args);
+	return EXIT_CONFIG;
+}
+
+static bool is_answering(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	bool answers;
+
+	g_strlcpy(address.sun_path, path, sizeof address.sun_path);
+	answers = fd >= 0 && (connect(fd, (struct sockaddr *)&address, sizeof address) == 0 ||
+			      errno == EAGAIN);
+	if (fd >= 0)
+		close(fd);
+	return answers;
+}
+
+/* A socket file that nobody listens at is a dead daemon's; anything else is not ours to remove. */
+static int socket_clear(const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st))
+		return 0;
+	if (!S_ISSOCK(st.st_mode))
+		return config_fault("%s exists and is not a socket: give another --socket", path);
+	if (is_answering(path))
+		return config_fault(
+		    "another ttmemd runs (it answers at %s): stop it, or give other "
+		    "--mount and --socket",
+		    path);
+	unlink(path);
+	return 0;
+}
+
+static int take_socket_place(struct daemon *daemon)
+{
+	const char *path = daemon->options->socket;
+	char *dir = g_path_get_dirname(path);
+	int status = 0, error;
+
+	if (strlen(path) >= sizeof((struct sockaddr_un *)0)->sun_path)
+		status =
+		    config_fault("the socket's path is too long (%zu bytes, at most %zu): %s",
+				 strlen(path), sizeof((struct sockaddr_un *)0)->sun_path - 1, path);
+	else if (daemon->options->default_socket && mkdir(dir, 0755) == 0)
+		daemon->made_socket_dir = true;
+	error = status ? 0 : lockfile_take(&daemon->socket_lock, path);
+	if (error == -EWOULDBLOCK)
+		status = config_fault("another ttmemd runs with the socket %s: stop it, or give "
+				      "other --mount and --socket",
+				      path);
+	else if (error == -ENOENT)
+		status =
+		    config_fault("the socket's directory %s does not exist: make it with mkdir, "
+				 "or give another --socket",
+				 dir);
+	else if (error)
+		status =
+		    config_fault("cannot write to the socket's directory %s (%s): run as a user "
+				 "who may, or give another --socket",
+				 dir, g_strerror(-error));
+	if (!status)
+		status = socket_clear(path);
+	g_free(dir);
+	return status;
+}
+
+/* Without a lock beside the mount point (its directory may be anyone's) nothing shows that a mount
+ * there is dead, and so it is left alone. */
+static int clear_mount(struct daemon *daemon, int lock_error)
+{
+	const char *path = daemon->options->mount;
+	char *type = mountpoint_type(path);
+	int status = 0, error;
+
+	if (type && (lock_error || strcmp(type, "fuse.ttmem"))) {
+		status = config_fault("%s is a mount point already (%s): unmount it with "
+				      "`umount %s`, or give another --mount",
+				      path, type, path);
+	} else if (type) {
+		log_info("cleaning up %s, which a ttmemd that was killed has left", path);
+		error = mountpoint_clear(path);
+		if (error)
+			status = config_fault("cannot unmount what a dead ttmemd left at %s (%s): "
+					      "try `umount -l %s`",
+					      path, g_strerror(-error), path);
+	}
+	g_free(type);
+	return status;
+}
+
+static int take_mount_place(struct daemon *daemon)
+{
+	const char *path = daemon->options->mount;
+	const char *fault = mountpoint_fuse_fault();
+	int error, status;
+
+	if (fault)
+		return config_fault("%s", fault);
+	error = lockfile_take(&daemon->mount_lock, path);
+	if (error == -EWOULDBLOCK)
+		return config_fault("another ttmemd serves %s: stop it, or give another --mount",
+				    path);
+	status = clear_mount(daemon, error);
+	if (status)
+		return status;
+	if (daemon->options->default_mount && mkdir(path, 0755) == 0)
+		daemon->made_mount = true;
+	fault = mountpoint_fault(path);
+	return fault ? config_fault("the mount point %s %s", path, fault) : 0;
+}
+
+static void give_places_back(struct daemon *daemon)
+{
+	char *dir;
+
+	if (daemon->made_mount)
+		rmdir(daemon->options->mount);
+	lockfile_drop(&daemon->mount_lock);
+	lockfile_drop(&daemon->socket_lock);
+	if (daemon->made_socket_dir) {
+		dir = g_path_get_dirname(daemon->options->socket);
+		rmdir(dir);
+		g_free(dir);
+	}
+}
+
+/* Everything is closed here, and the loop ends when the last handle has. */
+static void daemon_end(struct daemon *daemon)
+{
+	if (daemon->ending)
+		return;
+	daemon->ending = true;
+	for (size_t i = 0; i < G_N_ELEMENTS(end_signals); i++)
+		uv_close((uv_handle_t *)&daemon->signals[i], NULL);
+	server_close(&daemon->server);
+	fs_close(&daemon->fs);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+	log_info("ending: signal %d (%s)", number, strsignal(number));
+	daemon_end(handle->data);
+}
+
+static void on_unmounted(void *data)
+{
+	struct daemon *daemon = data;
+
+	if (!daemon->ending)
+		log_warning("ending: somebody has unmounted %s", daemon->options->mount);
+	daemon_end(daemon);
+}
+
+static void fill_status(struct status *status, void *data)
+{
+	struct daemon *daemon = data;
+
+	status->clients = daemon->server.clients;
+	status->rejected_clients = daemon->server.rejected;
+	status->silent_connections = daemon->server.silent.length;
+	fs_status(&daemon->fs, status);
+}
+
+static int start(struct daemon *daemon)
+{
+	const struct options *options = daemon->options;
+	int error = server_init(&daemon->server, &daemon->loop, &daemon->native, options->socket);
+
+	if (error)
+		return config_fault("cannot listen at %s: %s", options->socket, g_strerror(-error));
+	error = fs_init(&daemon->fs, &daemon->loop, &daemon->model, options->mount);
+	if (error) {
+		server_close(&daemon->server);
+		return config_fault("cannot mount at %s: see the message above", options->mount);
+	}
+	daemon->fs.status = fill_status;
+	daemon->fs.status_data = daemon;
+	daemon->fs.unmounted = on_unmounted;
+	daemon->fs.unmounted_data = daemon;
+	for (size_t i = 0; i < G_N_ELEMENTS(end_signals); i++) {
+		uv_signal_init(&daemon->loop, &daemon->signals[i]);
+		daemon->signals[i].data = daemon;
+		uv_signal_start(&daemon->signals[i], on_signal, end_signals[i]);
+	}
+	return 0;
+}
+
+int daemon_run(const struct options *options, void (*ready)(void *data), void *data)
+{
+	struct daemon *daemon = g_new0(struct daemon, 1);
+	int status;
+
+	daemon->options = options;
+	daemon->socket_lock.fd = daemon->mount_lock.fd = -1;
+	signal(SIGPIPE, SIG_IGN);
+	raise_limits();
+	status = take_socket_place(daemon);
+	if (!status)
+		status = take_mount_place(daemon);
+	if (!status) {
+		uv_loop_init(&daemon->loop);
+		model_init(&daemon->model);
+		native_init(&daemon->native, &daemon->model);
+		status = start(daemon);
+		if (!status) {
+			log_info("ttmemd " TTMEM_VERSION " serves %s, clients connect to %s",
+				 options->mount, options->socket);
+			ready(data);
+		}
+		uv_run(&daemon->loop, UV_RUN_DEFAULT);
+		server_fini(&daemon->server);
+		if (daemon->fs.session)
+			fs_fini(&daemon->fs);
+		native_fini(&daemon->native);
+		model_fini(&daemon->model);
+		uv_loop_close(&daemon->loop);
+	}
+	give_places_back(daemon);
+	g_free(daemon);
+	return status;
+}

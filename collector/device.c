@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Devices: which one an identity means, and their sums. */
+#include "model_internal.h"
+#include <string.h>
+
+struct search {
+	const struct identity *identity;
+	struct device *asic, *pci, *index;
+};
+
+/* An index says little: it depends on what the process was allowed to see. It counts only where one
+ * side knows no better. */
+static gboolean search_one(gpointer key, gpointer value, gpointer data)
+{
+	struct search *search = data;
+	struct device *device = value;
+	const struct identity *want = search->identity, *have = &device->identity;
+	bool want_named = want->asic_id || *want->pci, have_named = have->asic_id || *have->pci;
+
+	(void)key;
+	if (want->asic_id && want->asic_id == have->asic_id)
+		search->asic = device;
+	if (*want->pci && !strcmp(want->pci, have->pci) &&
+	    (!want->asic_id || !have->asic_id || want->asic_id == have->asic_id))
+		search->pci = device;
+	if (want->index == device->number && !(want_named && have_named))
+		search->index = device;
+	return FALSE;
+}
+
+static struct device *device_find(const struct model *model, const struct identity *identity)
+{
+	struct search search = {.identity = identity};
+
+	g_tree_foreach(model->devices, search_one, &search);
+	return search.asic ? search.asic : search.pci ? search.pci : search.index;
+}
+
+static void text_learn(char *to, const char *from, size_t size, bool may_change)
+{
+	if (*from && (may_change || !*to))
+		g_strlcpy(to, from, size);
+}
+
+static void number_learn(uint64_t *to, uint64_t from, bool may_change)
+{
+	if (from && (may_change || !*to))
+		*to = from;
+}
+
+/* Takes over what was not known. What is known changes only while nobody uses the device, so that
+ * no process can alter another's view. */
+static void device_learn(struct device *device, const struct identity *from)
+{
+	struct identity *to = &device->identity;
+	bool unused = g_tree_nnodes(device->holdings) == 0;
+
+	number_learn(&to->asic_id, from->asic_id, false);
+	text_learn(to->pci, from->pci, sizeof to->pci, false);
+	text_learn(to->arch, from->arch, sizeof to->arch, unused);
+	text_learn(to->board, from->board, sizeof to->board, unused);
+	number_learn(&to->dram_total_bytes, from->dram_total_bytes, unused);
+	number_learn(&to->l1_total_bytes, from->l1_total_bytes, unused);
+	to->is_remote |= from->is_remote;
+}
+
+static void device_free(gpointer data)
+{
+	struct device *device = data;
+
+	g_tree_destroy(device->holdings);
+	g_free(device);
+}
+
+static uint32_t number_free(const struct model *model, uint32_t wanted)
+{
+	if (wanted < MODEL_MAX_DEVICES && !model_device_numbered(model, wanted))
+		return wanted;
+	for (uint32_t number = 0;; number++)
+		if (!model_device_numbered(model, number))
+			return number;
+}
+
+struct tally {
+	uid_t uid;
+	guint of_user;
+	struct device *idle;
+};
+
+static gboolean tally_one(gpointer key, gpointer value, gpointer data)
+{
+	struct tally *tally = data;
+	struct device *device = value;
+
+	(void)key;
+	if (device->creator != tally->uid)
+		return FALSE;
+	tally->of_user++;
+	if (!g_tree_nnodes(device->holdings) &&
+	    (!tally->idle || device->created_ns < tally->idle->created_ns))
+		tally->idle = device;
+	return FALSE;
+}
+
+/* A user who makes devices up gets no further than his share, of which the oldest that nobody uses
+ * go first. */
+static bool device_room(struct model *model, uid_t uid)
+{
+	guint limit =
+	    uid == 0 || uid == model->owner ? MODEL_MAX_DEVICES : MODEL_MAX_DEVICES_PER_USER;
+	struct tally tally = {.uid = uid};
+
+	g_tree_foreach(model->devices, tally_one, &tally);
+	if (tally.of_user < limit && g_tree_nnodes(model->devices) < MODEL_MAX_DEVICES)
+		return true;
+	if (!tally.idle) {
+		model->refused_devices++;
+		return false;
+	}
+	g_hash_table_remove(model->device_by_serial, &tally.idle->serial);
+	g_tree_remove(model->devices, GUINT_TO_POINTER(tally.idle->number));
+	return true;
+}
+
+gint model_compare_numbers(gconstpointer a, gconstpointer b, gpointer data)
+{
+	(void)data;
+	return GPOINTER_TO_INT(a) < GPOINTER_TO_INT(b) ? -1
+						       : GPOINTER_TO_INT(a) > GPOINTER_TO_INT(b);
+}
+
+static struct device *device_new(struct model *model, const struct identity *identity, uid_t uid)
+{
+	struct device *device;
+
+	if (!device_room(model, uid))
+		return NULL;
+	device = g_new0(struct device, 1);
+	device->serial = ++model->last_serial;
+	device->number = number_free(model, identity->index);
+	device->creator = uid;
+	device->created_ns = model->now_ns();
+	device->holdings = g_tree_new_full(model_compare_numbers, NULL, NULL, NULL);
+	g_tree_insert(model->devices, GUINT_TO_POINTER(device->number), device);
+	g_hash_table_insert(model->device_by_serial, &device->serial, device);
+	return device;
+}
+
+struct device *model_device_get(struct model *model, const struct identity *identity, uid_t uid)
+{
+	struct device *device = device_find(model, identity);
+
+	if (!device)
+		device = device_new(model, identity, uid);
+	if (device)
+		device_learn(device, identity);
+	return device;
+}
+
+struct device_sum {
+	unsigned int kinds;
+	struct amount *amounts;
+};
+
+static gboolean device_sum_one(gpointer key, gpointer value, gpointer data)
+{
+	struct device_sum *sum = data;
+	struct amount part[KIND_COUNT];
+
+	(void)key;
+	holding_read(value, sum->kinds, part);
+	for (int kind = 0; kind < KIND_COUNT; kind++)
+		if (sum->kinds >> kind & 1)
+			amount_add(&sum->amounts[kind], &part[kind]);
+	return FALSE;
+}
+
+/* The counters include what processes that left had allocated (and so freed), which keeps them from
+ * going down. */
+void device_read(struct device *device, unsigned int kinds, struct amount amounts[KIND_COUNT])
+{
+	struct device_sum sum = {kinds, amounts};
+
+	for (int kind = 0; kind < KIND_COUNT; kind++)
+		if (kinds >> kind & 1)
+			amounts[kind] = device->gone[kind];
+	g_tree_foreach(device->holdings, device_sum_one, &sum);
+	for (int kind = 0; kind < KIND_COUNT; kind++) {
+		if (!(kinds >> kind & 1))
+			continue;
+		if (amounts[kind].used_bytes > device->peak_bytes[kind])
+			device->peak_bytes[kind] = amounts[kind].used_bytes;
+	}
+}
+
+void device_peak_reset(struct device *device, enum kind kind)
+{
+	struct amount amounts[KIND_COUNT];
+
+	device->peak_bytes[kind] = 0;
+	device_read(device, 1u << kind, amounts);
+}
+
+void model_devices_init(struct model *model)
+{
+	model->devices = g_tree_new_full(model_compare_numbers, NULL, NULL, device_free);
+	model->device_by_serial = g_hash_table_new(g_int64_hash, g_int64_equal);
+}
+
+struct device *model_device(const struct model *model, uint64_t serial)
+{
+	return g_hash_table_lookup(model->device_by_serial, &serial);
+}
+
+struct device *model_device_numbered(const struct model *model, uint32_t number)
+{
+	return g_tree_lookup(model->devices, GUINT_TO_POINTER(number));
+}

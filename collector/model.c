@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Processes and their holdings. Devices are in device.c. */
+#include "model.h"
+#include "model_internal.h"
+#include "proc.h"
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+uint64_t model_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void process_free(gpointer data)
+{
+	struct process *process = data;
+
+	g_ptr_array_free(process->holdings, TRUE);
+	g_free(process);
+}
+
+void model_init(struct model *model)
+{
+	memset(model, 0, sizeof *model);
+	model_devices_init(model);
+	model->processes = g_tree_new_full(model_compare_numbers, NULL, NULL, process_free);
+	model->process_by_serial = g_hash_table_new(g_int64_hash, g_int64_equal);
+	model->sources = g_ptr_array_new();
+	model->owner = geteuid();
+	model->group = getegid();
+	model->proc = "/proc";
+	model->now_ns = model_now_ns;
+	model->started_ns = model->now_ns();
+}
+
+void model_fini(struct model *model)
+{
+	g_hash_table_destroy(model->device_by_serial);
+	g_hash_table_destroy(model->process_by_serial);
+	g_tree_destroy(model->devices);
+	g_tree_destroy(model->processes);
+	g_ptr_array_free(model->sources, TRUE);
+}
+
+void model_add_source(struct model *model, struct source *source)
+{
+	g_ptr_array_add(model->sources, source);
+}
+
+void model_sync(struct model *model)
+{
+	for (guint i = 0; i < model->sources->len; i++) {
+		struct source *source = model->sources->pdata[i];
+
+		source->ops->sync(source);
+	}
+}
+
+struct process *model_process(const struct model *model, uint64_t serial)
+{
+	return g_hash_table_lookup(model->process_by_serial, &serial);
+}
+
+struct process *model_process_by_pid(const struct model *model, pid_t pid)
+{
+	return g_tree_lookup(model->processes, GINT_TO_POINTER(pid));
+}
+
+struct process *model_process_add(struct model *model, struct source *source, pid_t pid, uid_t uid,
+				  gid_t gid, uint64_t start_ticks)
+{
+	struct process *process = model_process_by_pid(model, pid);
+
+	if (process)
+		model_process_remove(model, process);
+	process = g_new0(struct process, 1);
+	process->serial = ++model->last_serial;
+	process->pid = pid;
+	process->uid = uid;
+	process->gid = gid;
+	process->source = source;
+	process->start_ticks = start_ticks;
+	process->start_ns = proc_ticks_to_epoch_ns(start_ticks);
+	process->seen_ns = model->now_ns();
+	process->holdings = g_ptr_array_new_with_free_func(g_free);
+	process_refresh_comm(model, process);
+	g_tree_insert(model->processes, GINT_TO_POINTER(pid), process);
+	g_hash_table_insert(model->process_by_serial, &process->serial, process);
+	return process;
+}
+
+/* Keeps the device's counters from going down, and its peak from missing the last moment. */
+static void holding_retire(struct holding *holding)
+{
+	struct device *device = holding->device;
+	struct amount amounts[KIND_COUNT], sums[KIND_COUNT];
+
+	device_read(device, KINDS_ALL, sums);
+	holding_read(holding, KINDS_ALL, amounts);
+	g_tree_remove(device->holdings, GINT_TO_POINTER(holding->process->pid));
+	for (int kind = 0; kind < KIND_COUNT; kind++) {
+		amounts[kind].used_bytes = 0;
+		amounts[kind].used_buffers = 0;
+		amount_add(&device->gone[kind], &amounts[kind]);
+	}
+}
+
+void model_process_remove(struct model *model, struct process *process)
+{
+	while (process->holdings->len) {
+		struct holding *holding = process->holdings->pdata[process->holdings->len - 1];
+
+		holding_retire(holding);
+		g_ptr_array_remove(process->holdings, holding);
+	}
+	g_hash_table_remove(model->process_by_serial, &process->serial);
+	g_tree_remove(model->processes, GINT_TO_POINTER(process->pid));
+}
+
+struct holding *process_holding(const struct process *process, const struct device *device)
+{
+	for (guint i = 0; i < process->holdings->len; i++) {
+		struct holding *holding = process->holdings->pdata[i];
+
+		if (holding->device == device)
+			return holding;
+	}
+	return NULL;
+}
+
+/* Ends the binding of an index to any other device; a holding without an index goes. */
+static void index_release(struct process *process, const struct device *keep, uint64_t bit)
+{
+	for (guint i = process->holdings->len; i-- > 0;) {
+		struct holding *holding = process->holdings->pdata[i];
+
+		if (holding->device == keep || !(holding->slots & bit))
+			continue;
+		holding->slots &= ~bit;
+		if (holding->slots)
+			continue;
+		g_tree_remove(holding->device->holdings, GINT_TO_POINTER(process->pid));
+		g_ptr_array_remove_index(process->holdings, i);
+	}
+}
+
+static gint holding_compare(gconstpointer a, gconstpointer b)
+{
+	const struct holding *const *left = a, *const *right = b;
+
+	return (int)(*left)->device->number - (int)(*right)->device->number;
+}
+
+void model_hold(struct model *model, struct process *process, struct device *device, uint32_t index)
+{
+	struct holding *holding = process_holding(process, device);
+
+	(void)model;
+	index_release(process, device, 1ull << index);
+	if (!holding) {
+		holding = g_new0(struct holding, 1);
+		holding->process = process;
+		holding->device = device;
+		g_ptr_array_add(process->holdings, holding);
+		g_ptr_array_sort(process->holdings, holding_compare);
+		g_tree_insert(device->holdings, GINT_TO_POINTER(process->pid), holding);
+	}
+	holding->slots |= 1ull << index;
+}
+
+static void add_capped(uint64_t *to, uint64_t value)
+{
+	if (__builtin_add_overflow(*to, value, to))
+		*to = UINT64_MAX;
+}
+
+void amount_add(struct amount *to, const struct amount *from)
+{
+	add_capped(&to->used_bytes, from->used_bytes);
+	add_capped(&to->used_buffers, from->used_buffers);
+	add_capped(&to->allocated_bytes, from->allocated_bytes);
+	add_capped(&to->allocated_buffers, from->allocated_buffers);
+	add_capped(&to->failures, from->failures);
+}
+
+void holding_read(const struct holding *holding, unsigned int kinds,
+		  struct amount amounts[KIND_COUNT])
+{
+	struct source *source = holding->process->source;
+
+	source->ops->read(source, holding, kinds, amounts);
+}
+
+void process_read(const struct process *process, unsigned int kinds,
+		  struct amount amounts[KIND_COUNT])
+{
+	struct amount part[KIND_COUNT];
+
+	memset(amounts, 0, KIND_COUNT * sizeof *amounts);
+	for (guint i = 0; i < process->holdings->len; i++) {
+		holding_read(process->holdings->pdata[i], kinds, part);
+		for (int kind = 0; kind < KIND_COUNT; kind++)
+			if (kinds >> kind & 1)
+				amount_add(&amounts[kind], &part[kind]);
+	}
+}
+
+uint64_t holding_peak(const struct holding *holding, enum kind kind, uint64_t used_bytes)
+{
+	struct source *source = holding->process->source;
+	uint64_t peak = source->ops->holding_peak(source, holding, kind);
+
+	return peak > used_bytes ? peak : used_bytes;
+}
+
+uint64_t process_peak(const struct process *process, enum kind kind, uint64_t used_bytes)
+{
+	uint64_t peak = process->source->ops->peak(process->source, process, kind);
+
+	return peak > used_bytes ? peak : used_bytes;
+}
+
+void process_refresh_comm(const struct model *model, struct process *process)
+{
+	char comm[16];
+
+	proc_comm(model->proc, process->pid, comm);
+	if (*comm)
+		memcpy(process->comm, comm, sizeof comm);
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line. */
+#ifndef OPTIONS_H
+#define OPTIONS_H
+
+#include <stdbool.h>
+
+#define EXIT_USAGE  64 /* EX_USAGE of sysexits.h */
+#define EXIT_CONFIG 78 /* EX_CONFIG */
+
+struct options {
+	char *mount;
+	char *socket;
+	bool foreground;
+	bool default_mount;  /* not named by the user: made when missing, removed at the end */
+	bool default_socket; /* likewise its directory */
+};
+
+/* Exits with EXIT_USAGE itself when the line is wrong, and with 0 after --help and --version.
+ * Returns 0, or EXIT_CONFIG after a message when there are no defaults to be had. */
+int options_parse(struct options *options, int argc, char **argv);
+void options_free(struct options *options);
+
+#endif

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One client: who it is by the kernel's word, its hello, its death.
+ *
+ * The end of the connection alone is not the end of the process: a host may close all descriptors
+ * it does not know and live on, with its ledger still mapped. Death is the pidfd's event; a closed
+ * connection makes us look whether the ledger is still mapped, which after an exec it is not.
+ */
+#include "descriptor.h"
+#include "log.h"
+#include "server.h"
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77 /* Linux 6.5 */
+#endif
+
+#define HELLO_MAX       256
+#define DESCRIPTORS_MAX 4 /* that one message may bring; two are meant to come */
+
+static void peer_unuse(struct peer *peer)
+{
+	if (--peer->users)
+		return;
+	close(peer->fd);
+	if (peer->pidfd >= 0)
+		close(peer->pidfd);
+	if (peer->eventfd >= 0)
+		close(peer->eventfd);
+	g_free(peer);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	peer_unuse(handle->data);
+}
+
+/* Lets go of everything the model has of this client; the memory goes when the loop is done. */
+void peer_end(struct peer *peer)
+{
+	struct server *server = peer->server;
+
+	if (peer->ended)
+		return;
+	peer->ended = true;
+	server_silent_remove(peer);
+	g_queue_delete_link(&server->all, peer->link);
+	peer->user->peers--;
+	if (peer->ledger) {
+		server->clients--;
+		native_release(server->native, peer->ledger);
+		peer->ledger = NULL;
+	}
+	uv_close((uv_handle_t *)&peer->poll, on_closed);
+	if (peer->pidfd >= 0)
+		uv_close((uv_handle_t *)&peer->life, on_closed);
+}
+
+static void peer_refuse(struct peer *peer, const char *reason)
+{
+	server_refuse(peer->server, peer->user, peer->pid, reason);
+	peer_end(peer);
+}
+
+static void on_death(uv_poll_t *poll, int status, int events)
+{
+	struct peer *peer = poll->data;
+
+	(void)status;
+	(void)events;
+	log_debug("process %d has ended", (int)peer->pid);
+	peer_end(peer);
+}
+
+/* In the thread pool: another process's maps can be slow to read. */
+static void maps_search(uv_work_t *work)
+{
+	struct peer *peer = work->data;
+	unsigned long inode;
+	char path[64], line[512];
+	FILE *maps;
+
+	peer->still_mapped = false;
+	snprintf(path, sizeof path, "/proc/%d/maps", (int)peer->pid);
+	maps = fopen(path, "re");
+	if (!maps)
+		return;
+	while (!peer->still_mapped && fgets(line, sizeof line, maps))
+		peer->still_mapped =
+		    sscanf(line, "%*s %*s %*s %*s %lu", &inode) == 1 && inode == peer->inode;
+	fclose(maps);
+}
+
+static void on_maps_searched(uv_work_t *work, int status)
+{
+	struct peer *peer = work->data;
+
+	(void)status;
+	peer->checking = false;
+	if (!peer->still_mapped)
+		peer_end(peer);
+	else if (!peer->ended)
+		log_debug("process %d has closed its connection and lives on", (int)peer->pid);
+	peer_unuse(peer);
+}
+
+static void on_hangup(struct peer *peer)
+{
+	if (!peer->ledger) {
+		peer_refuse(peer, "it said no hello");
+		return;
+	}
+	uv_poll_stop(&peer->poll);
+	peer->checking = true;
+	peer->inode = peer->ledger->view.inode;
+	peer->users++;
+	peer->work.data = peer;
+	uv_queue_work(peer->server->loop, &peer->work, maps_search, on_maps_searched);
+}
+
+/* Returns the pidfd of the process that connected, or a negative errno if it is gone. Without
+ * SO_PEERPIDFD the number could be another process's by now, if that one had started in between:
+ * then the process is younger than the ledger's header says, which native_adopt() would not know,
+ * but its innermost pid and the memory file's owner would still have to agree. */
+static int pidfd_of(int fd, pid_t pid)
+{
+	socklen_t size = sizeof(int);
+	int pidfd;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) == 0)
+		return pidfd;
+	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	return pidfd < 0 ? -errno : pidfd;
+}
+
+static bool has_ended(int pidfd)
+{
+	struct pollfd poll_fd = {.fd = pidfd, .events = POLLIN};
+
+	return poll(&poll_fd, 1, 0) != 0;
+}
+
+/* What came with a hello. */
+struct parcel {
+	union {
+		struct ttmem_hello hello;
+		char room[HELLO_MAX]; /* for a newer minor's, of which we read the start */
+	};
+	ssize_t length;
+	int flags;
+	int fds[DESCRIPTORS_MAX];
+	int count;
+	struct ucred sender;
+};
+
+static void parcel_take(struct parcel *parcel, struct msghdr *message)
+{
+	struct cmsghdr *header;
+
+	for (header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
+		size_t size = header->cmsg_len - CMSG_LEN(0);
+
+		if (header->cmsg_level != SOL_SOCKET)
+			continue;
+		if (header->cmsg_type == SCM_CREDENTIALS && size == sizeof parcel->sender)
+			memcpy(&parcel->sender, CMSG_DATA(header), size);
+		if (header->cmsg_type == SCM_RIGHTS && size <= sizeof parcel->fds) {
+			memcpy(parcel->fds, CMSG_DATA(header), size);
+			parcel->count = (int)(size / sizeof(int));
+		}
+	}
+}
+
+static void parcel_receive(struct parcel *parcel, int fd)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int) * DESCRIPTORS_MAX) +
+			   CMSG_SPACE(sizeof(struct ucred))];
+	} control;
+	struct iovec part = {parcel->room, sizeof parcel->room};
+	struct msghdr message = {.msg_iov = &part,
+				 .msg_iovlen = 1,
+				 .msg_control = control.space,
+				 .msg_controllen = sizeof control.space};
+
+	memset(parcel, 0, sizeof *parcel);
+	do
+		parcel->length = recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	while (parcel->length < 0 && errno == EINTR);
+	if (parcel->length < 0)
+		return;
+	parcel->flags = message.msg_flags;
+	parcel_take(parcel, &message);
+}
+
+static const char *parcel_fault(const struct parcel *parcel, const struct peer *peer)
+{
+	const struct ttmem_hello *hello = &parcel->hello;
+
+	if (parcel->length < (ssize_t)sizeof *hello || parcel->flags & (MSG_TRUNC | MSG_CTRUNC) ||
+	    memcmp(hello->magic, HELLO_MAGIC, sizeof hello->magic) || hello->size != parcel->length)
+		return "its hello is not one";
+	if (hello->major != LEDGER_MAJOR)
+		return "it speaks another major version; upgrade the older side";
+	if (parcel->sender.pid != peer->pid || parcel->sender.uid != peer->uid)
+		return "its hello comes from another process than the connection";
+	if (parcel->count < 1)
+		return "its hello brings no memory file";
+	if (parcel->count > 2)
+		return "its hello brings too many descriptors";
+	if (parcel->count == 2 && !descriptor_is_eventfd(parcel->fds[1]))
+		return "its doorbell is not an eventfd";
+	return NULL;
+}
+
+/* The pidfd comes before everything else is looked up by number: as long as it says that the
+ * process lives, the number is its own. */
+static bool watch_life(struct peer *peer)
+{
+	peer->pidfd = pidfd_of(peer->fd, peer->pid);
+	if (peer->pidfd < 0)
+		return false;
+	if (uv_poll_init(peer->server->loop, &peer->life, peer->pidfd)) {
+		close(peer->pidfd);
+		peer->pidfd = -1;
+		return false;
+	}
+	peer->life.data = peer;
+	peer->users++;
+	uv_poll_start(&peer->life, UV_READABLE, on_death);
+	return true;
+}
+
+static void peer_hello(struct peer *peer, struct parcel *parcel)
+{
+	struct server *server = peer->server;
+	const char *why = parcel_fault(parcel, peer);
+
+	if (!why && !watch_life(peer))
+		why = "its process has ended";
+	if (!why)
+		peer->ledger = native_adopt(server->native, parcel->fds[0], peer->pid, peer->uid,
+					    peer->gid, &why);
+	if (!peer->ledger) {
+		descriptors_discard(parcel->fds, parcel->count);
+		peer_refuse(peer, why);
+		return;
+	}
+	peer->ledger->peer = peer;
+	peer->eventfd = parcel->count == 2 ? parcel->fds[1] : -1;
+	server->clients++;
+	server_silent_remove(peer);
+	log_debug("process %d of user %u is here", (int)peer->pid, peer->uid);
+	if (has_ended(peer->pidfd))
+		peer_end(peer);
+}
+
+void peer_on_readable(struct peer *peer)
+{
+	struct parcel parcel;
+
+	if (peer->ended)
+		return;
+	parcel_receive(&parcel, peer->fd);
+	if (parcel.length < 0 && errno == EAGAIN)
+		return;
+	if (parcel.length <= 0 && !parcel.count) {
+		on_hangup(peer);
+	} else if (peer->ledger) {
+		descriptors_discard(parcel.fds, parcel.count);
+		peer_refuse(peer, "it goes on talking after its hello");
+	} else {
+		peer_hello(peer, &parcel);
+	}
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+	(void)status;
+	(void)events;
+	peer_on_readable(poll->data);
+}
+
+static const char *limit_reached(const struct server *server, const struct user *user)
+{
+	bool trusted = user->uid == 0 || user->uid == server->native->model->owner;
+
+	if (server->all.length >= SERVER_MAX_CLIENTS)
+		return "there are too many clients";
+	if (!trusted && user->peers >= SERVER_MAX_CLIENTS_PER_USER)
+		return "its user has too many clients";
+	if (user->silent >= SERVER_MAX_SILENT)
+		return "its user has too many connections that say nothing";
+	return NULL;
+}
+
+/* Takes over an accepted connection. */
+void peer_new(struct server *server, int fd)
+{
+	const int on = 1;
+	struct ucred creds = {0};
+	socklen_t size = sizeof creds;
+	const char *limit;
+	struct user *user;
+	struct peer *peer;
+
+	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &creds, &size);
+	user = server_user(server, creds.uid);
+	limit = creds.pid <= 0 ? "its process is in a pid namespace that we do not see"
+			       : limit_reached(server, user);
+	if (!limit && setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on))
+		limit = "its credentials cannot be had";
+	if (limit) {
+		server_refuse(server, user, creds.pid, limit);
+		close(fd);
+		return;
+	}
+	peer = g_new0(struct peer, 1);
+	peer->server = server;
+	peer->user = user;
+	peer->pid = creds.pid;
+	peer->uid = creds.uid;
+	peer->gid = creds.gid;
+	peer->fd = fd;
+	peer->pidfd = peer->eventfd = -1;
+	peer->since_ms = uv_now(server->loop);
+	peer->users = 1;
+	user->peers++;
+	g_queue_push_tail(&server->all, peer);
+	peer->link = server->all.tail;
+	uv_poll_init(server->loop, &peer->poll, fd);
+	peer->poll.data = peer;
+	uv_poll_start(&peer->poll, UV_READABLE, on_readable);
+	server_silent_add(peer);
+	peer_on_readable(peer);
+}

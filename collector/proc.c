@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proc.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Reads a small file of /proc/<pid> and ends it with a zero byte. Returns the length or -errno. */
+static int slurp(const char *proc, pid_t pid, const char *name, char *text, size_t size)
+{
+	char path[256];
+	ssize_t length;
+	int fd;
+
+	snprintf(path, sizeof path, "%s/%d/%s", proc, (int)pid, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	length = read(fd, text, size - 1);
+	if (length < 0)
+		length = -errno;
+	else
+		text[length] = 0;
+	close(fd);
+	return (int)length;
+}
+
+/* The name in stat may hold anything, a parenthesis and newlines too: count from the last one. */
+int proc_start_ticks(const char *proc, pid_t pid, uint64_t *ticks)
+{
+	char text[1024];
+	int length = slurp(proc, pid, "stat", text, sizeof text);
+	const char *at;
+
+	if (length < 0)
+		return length;
+	at = strrchr(text, ')');
+	for (int field = 2; at && field < 22; field++)
+		at = strchr(at + 1, ' ');
+	if (!at || sscanf(at, " %lu", ticks) != 1)
+		return -EPROTO;
+	return 0;
+}
+
+void proc_comm(const char *proc, pid_t pid, char comm[16])
+{
+	char text[64];
+	int length = slurp(proc, pid, "comm", text, sizeof text);
+
+	memset(comm, 0, 16);
+	if (length <= 0)
+		return;
+	if (text[length - 1] == '\n')
+		length--;
+	memcpy(comm, text, length < 15 ? (size_t)length : 15);
+}
+
+/* A line of status such as "Tgid:\t12"; its last number. The name is escaped there, so a line's
+ * start cannot be forged. */
+static int status_last_number(const char *proc, pid_t pid, const char *key, pid_t *number)
+{
+	char text[4096], *line, *end;
+	int length = slurp(proc, pid, "status", text, sizeof text);
+
+	if (length < 0)
+		return length;
+	line = strstr(text, key);
+	if (!line)
+		return -EPROTO;
+	end = strchr(line + 1, '\n');
+	if (end)
+		*end = 0;
+	line = strrchr(line, '\t');
+	*number = line ? (pid_t)strtol(line, NULL, 10) : 0;
+	return *number > 0 ? 0 : -EPROTO;
+}
+
+int proc_thread_group(const char *proc, pid_t tid, pid_t *pid)
+{
+	return status_last_number(proc, tid, "\nTgid:", pid);
+}
+
+int proc_innermost_pid(const char *proc, pid_t pid, pid_t *inner)
+{
+	return status_last_number(proc, pid, "\nNSpid:", inner);
+}
+
+uint64_t proc_ticks_to_epoch_ns(uint64_t ticks)
+{
+	static uint64_t boot_ns;
+	struct timespec real, boot;
+
+	/* Taken once, so that a start time does not wander when the clock is adjusted. */
+	if (!boot_ns) {
+		clock_gettime(CLOCK_REALTIME, &real);
+		clock_gettime(CLOCK_BOOTTIME, &boot);
+		boot_ns = (uint64_t)(real.tv_sec - boot.tv_sec) * 1000000000u +
+			  (uint64_t)(real.tv_nsec - boot.tv_nsec);
+	}
+	return boot_ns + ticks * (1000000000u / (uint64_t)sysconf(_SC_CLK_TCK));
+}

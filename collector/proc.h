@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The few things that are read from /proc, whose place can be injected. None of these can block on
+ * the process: `stat`, `status` and `comm` take no lock that it could hold. */
+#ifndef PROC_H
+#define PROC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Field 22 of stat: clock ticks between boot and the start. 0 or a negative errno. */
+int proc_start_ticks(const char *proc, pid_t pid, uint64_t *ticks);
+
+/* The name, as the kernel has it; empty if the process is gone. */
+void proc_comm(const char *proc, pid_t pid, char comm[16]);
+
+/* The process of a thread id. 0 or a negative errno. */
+int proc_thread_group(const char *proc, pid_t tid, pid_t *pid);
+
+/* The number that the process itself goes by, in its own pid namespace. */
+int proc_innermost_pid(const char *proc, pid_t pid, pid_t *inner);
+
+/* The moment of a start in ns since the epoch. */
+uint64_t proc_ticks_to_epoch_ns(uint64_t ticks);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The text of a file, made from the model. Pure: no libuv, no FUSE, no state but the cursor.
+ *
+ * A renderer appends to `out` and returns true when the text is complete. One that has a long way
+ * to go returns false after about RENDER_SLICE_ROWS rows and is called again with the cursor as it
+ * left it; before each call the subject is known to be still there.
+ */
+#ifndef RENDER_H
+#define RENDER_H
+
+#include "model.h"
+#include <glib.h>
+
+#define RENDER_SLICE_ROWS 2048
+
+/* Who reads: what is shown may depend on it. */
+struct reader {
+	uid_t uid;
+	gid_t gid;
+	pid_t tid; /* a thread id; 0: in a pid namespace that we do not see */
+};
+
+/* Numbers for `status` that the model does not have; the daemon fills them in. */
+struct status {
+	uint64_t clients;
+	uint64_t rejected_clients;
+	uint64_t silent_connections;
+	uint64_t requests;
+	uint64_t open_files;
+	uint64_t nodes;
+	uint64_t text_bytes;
+};
+
+struct cursor {
+	struct buffer_cursor buffers;
+	uint64_t rows; /* so far */
+};
+
+struct render {
+	struct model *model;
+	const struct reader *reader;
+	void (*status)(struct status *status, void *data);
+	void *status_data;
+	struct device *device;   /* the subject, as the file has one */
+	struct process *process; /* likewise */
+	enum kind kind;          /* likewise */
+	struct cursor *cursor;
+	GString *out;
+};
+
+typedef bool render_fn(struct render *render);
+
+/* render_root.c */
+render_fn render_version, render_status, render_summary;
+
+/* render_device.c */
+render_fn render_device_arch, render_device_board, render_device_asic_id, render_device_pci,
+    render_device_remote, render_device_total, render_device_free, render_device_used,
+    render_device_peak, render_device_stat;
+
+/* render_process.c */
+render_fn render_process_used, render_process_total, render_process_comm, render_process_uid,
+    render_process_start_time, render_process_peak, render_process_stat, render_holding_used;
+
+/* render_buffers.c */
+render_fn render_buffers;
+
+/* Bytes as a person reads them, right-aligned in ten columns: "   3.4 GiB". */
+const char *text_size(char text[16], uint64_t bytes);
+
+/* Times are seconds since the epoch with a fraction. */
+void text_time(GString *out, uint64_t ns);
+
+/* The capacity of a device for a kind, 0 if it has none or it is not known. */
+uint64_t device_capacity(const struct device *device, enum kind kind);
+
+uint64_t amounts_used(const struct amount amounts[KIND_COUNT]);
+uint64_t amounts_buffers(const struct amount amounts[KIND_COUNT]);
+
+#endif

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server.h"
+#include "log.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define BACKLOG       1024
+#define LOG_PERIOD_NS 10000000000ull
+#define RETRY_MS      1000
+
+struct user *server_user(struct server *server, uid_t uid)
+{
+	struct user *user = g_hash_table_lookup(server->users, GUINT_TO_POINTER(uid));
+
+	if (!user) {
+		user = g_new0(struct user, 1);
+		user->uid = uid;
+		g_hash_table_insert(server->users, GUINT_TO_POINTER(uid), user);
+	}
+	return user;
+}
+
+void server_refuse(struct server *server, struct user *user, pid_t pid, const char *reason)
+{
+	uint64_t now = uv_hrtime();
+
+	server->rejected++;
+	if (user->last_reason == reason && now - user->last_log_ns < LOG_PERIOD_NS) {
+		user->unlogged++;
+		return;
+	}
+	if (user->unlogged)
+		log_warning("refused %lu more clients of user %u: %s", user->unlogged, user->uid,
+			    user->last_reason);
+	log_warning("refused a client of user %u, pid %d: %s", user->uid, (int)pid, reason);
+	user->last_reason = reason;
+	user->last_log_ns = now;
+	user->unlogged = 0;
+}
+
+static void listening(struct server *server, bool on);
+
+/* Silent connections end after a while; a listener that was paused starts again. */
+static void on_timer(uv_timer_t *timer)
+{
+	struct server *server = timer->data;
+	struct peer *peer;
+
+	if (server->paused)
+		listening(server, true);
+	while ((peer = g_queue_peek_head(&server->silent)) &&
+	       uv_now(server->loop) - peer->since_ms >= SERVER_HELLO_TIMEOUT_MS) {
+		server_refuse(server, peer->user, peer->pid, "it said no hello");
+		peer_end(peer);
+	}
+	if (!server->paused && g_queue_is_empty(&server->silent))
+		uv_timer_stop(timer);
+}
+
+static void timer_need(struct server *server)
+{
+	if (!uv_is_active((uv_handle_t *)&server->timer))
+		uv_timer_start(&server->timer, on_timer, RETRY_MS, RETRY_MS);
+}
+
+void server_silent_add(struct peer *peer)
+{
+	struct server *server = peer->server;
+
+	g_queue_push_tail(&server->silent, peer);
+	peer->silent_link = server->silent.tail;
+	peer->user->silent++;
+	timer_need(server);
+}
+
+void server_silent_remove(struct peer *peer)
+{
+	if (!peer->silent_link)
+		return;
+	g_queue_delete_link(&peer->server->silent, peer->silent_link);
+	peer->silent_link = NULL;
+	peer->user->silent--;
+}
+
+/* A peer that was just accepted usually has said hello already, so silent ones are few. */
+void server_drain(struct server *server)
+{
+	GList *link, *next;
+
+	while (!server->paused) {
+		int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd >= 0) {
+			peer_new(server, fd);
+			continue;
+		}
+		if (errno == EINTR || errno == ECONNABORTED)
+			continue;
+		if (errno != EAGAIN) {
+			log_warning("cannot accept a client: %s; trying again in a second",
+				    g_strerror(errno));
+			listening(server, false);
+		}
+		break;
+	}
+	for (link = server->silent.head; link; link = next) {
+		next = link->next;
+		peer_on_readable(link->data);
+	}
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+	(void)status;
+	(void)events;
+	server_drain(poll->data);
+}
+
+static void listening(struct server *server, bool on)
+{
+	server->paused = !on;
+	if (on) {
+		uv_poll_start(&server->poll, UV_READABLE, on_readable);
+	} else {
+		uv_poll_stop(&server->poll);
+		timer_need(server);
+	}
+}
+
+static int listen_at(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd, error;
+
+	if (strlen(path) >= sizeof address.sun_path)
+		return -ENAMETOOLONG;
+	strcpy(address.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	if (bind(fd, (struct sockaddr *)&address, sizeof address) || chmod(path, 0666) ||
+	    listen(fd, BACKLOG)) {
+		error = -errno;
+		close(fd);
+		return error;
+	}
+	return fd;
+}
+
+static void before_sync(void *data)
+{
+	server_drain(data);
+}
+
+static void end_peer(void *data)
+{
+	peer_end(data);
+}
+
+int server_init(struct server *server, uv_loop_t *loop, struct native *native, const char *path)
+{
+	memset(server, 0, sizeof *server);
+	server->fd = listen_at(path);
+	if (server->fd < 0)
+		return server->fd;
+	server->loop = loop;
+	server->native = native;
+	server->path = g_strdup(path);
+	server->users = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+	g_queue_init(&server->silent);
+	g_queue_init(&server->all);
+	uv_poll_init(loop, &server->poll, server->fd);
+	uv_timer_init(loop, &server->timer);
+	server->poll.data = server;
+	server->timer.data = server;
+	uv_poll_start(&server->poll, UV_READABLE, on_readable);
+	native->before_sync = before_sync;
+	native->before_sync_data = server;
+	native->end_peer = end_peer;
+	native->source.state = SOURCE_UP;
+	return 0;
+}
+
+void server_close(struct server *server)
+{
+	server->native->before_sync = NULL;
+	server->native->source.state = SOURCE_DOWN;
+	unlink(server->path);
+	while (!g_queue_is_empty(&server->all))
+		peer_end(g_queue_peek_head(&server->all));
+	uv_close((uv_handle_t *)&server->poll, NULL);
+	uv_close((uv_handle_t *)&server->timer, NULL);
+	close(server->fd);
+}
+
+void server_fini(struct server *server)
+{
+	if (server->users)
+		g_hash_table_destroy(server->users);
+	g_free(server->path);
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The socket on which clients say hello, and the watch over their lives. One thread, in the loop.
+ */
+#ifndef SERVER_H
+#define SERVER_H
+
+#include "native.h"
+#include <glib.h>
+#include <uv.h>
+
+#define SERVER_MAX_CLIENTS          4096
+#define SERVER_MAX_CLIENTS_PER_USER 256 /* of a user who is neither root nor the daemon's own */
+#define SERVER_MAX_SILENT           64  /* connections of one user that have not said hello */
+#define SERVER_HELLO_TIMEOUT_MS     5000
+
+/* What one user has here; kept while it has anything, and for the log's sake after a refusal. */
+struct user {
+	uid_t uid;
+	unsigned int peers;
+	unsigned int silent;
+	const char *last_reason; /* of a refusal that was logged */
+	uint64_t last_log_ns;
+	uint64_t unlogged;
+};
+
+struct server {
+	uv_loop_t *loop;
+	struct native *native;
+	int fd;
+	char *path;
+	uv_poll_t poll;
+	uv_timer_t timer;     /* runs only while a connection is silent, or accept() has failed */
+	GHashTable *users;    /* uid -> struct user */
+	GQueue silent;        /* struct peer: no hello yet, oldest first */
+	GQueue all;           /* struct peer */
+	unsigned int clients; /* peers with a ledger */
+	uint64_t rejected;
+	bool paused; /* accept() has failed for want of descriptors or memory */
+};
+
+/* A connection, and after its hello a process. Owned by the server; goes when both handles and the
+ * work in the thread pool are done with. */
+struct peer {
+	struct server *server;
+	struct user *user;
+	pid_t pid;
+	uid_t uid;
+	gid_t gid;
+	int fd;
+	int pidfd;
+	int eventfd; /* -1: none was sent */
+	uv_poll_t poll;
+	uv_poll_t life;
+	uv_work_t work;
+	struct ledger *ledger; /* NULL before the hello */
+	GList *silent_link;    /* in server.silent, or NULL */
+	GList *link;           /* in server.all */
+	uint64_t since_ms;
+	unsigned int users; /* handles and work still to end */
+	bool ended;
+	bool checking;     /* the work is under way... */
+	bool still_mapped; /* ...and this is what it found */
+	ino_t inode;       /* of the ledger, for the work */
+};
+
+/* Listens at the path. Returns 0 or a negative errno. */
+int server_init(struct server *server, uv_loop_t *loop, struct native *native, const char *path);
+
+/* Takes in everybody who is waiting now. */
+void server_drain(struct server *server);
+
+/* Ends all connections and removes the socket; the loop must run once more to free them. */
+void server_close(struct server *server);
+void server_fini(struct server *server);
+
+/* peer.c */
+void peer_new(struct server *server, int fd);
+void peer_on_readable(struct peer *peer);
+void peer_end(struct peer *peer);
+
+/* Counts a refusal and logs it, but not the same one again and again. */
+void server_refuse(struct server *server, struct user *user, pid_t pid, const char *reason);
+struct user *server_user(struct server *server, uid_t uid);
+void server_silent_add(struct peer *peer);
+void server_silent_remove(struct peer *peer);
+
+#endif

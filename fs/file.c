@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An open file description and its text. The text is of one moment: made at the open (of a table,
+ * whose length fstat(2) must know; of a value at the first read) and again at each read from offset
+ * 0, never in between. A long text is made in slices, one per turn of the loop, and the requests
+ * that wait for it are answered when it is there. One of more than WALK_ROWS rows is a walk: its
+ * rows are made as the reader advances, and those far behind are dropped.
+ */
+#include "fs.h"
+#include <errno.h>
+#include <string.h>
+
+#define WALK_ROWS          65536
+#define WINDOW             (1u << 20)  /* bytes of a walk that are kept behind the reader */
+#define USER_TEXT_BYTES    (64u << 20) /* of all the files one user has open... */
+#define USER_FILES         16384       /* ...and how many those may be; not for root or the owner */
+#define TRUSTED_TEXT_BYTES (1u << 30)
+
+/* A request that waits: for the open, or for a part of the text. */
+struct request {
+	fuse_req_t req;
+	uint64_t offset;
+	size_t size;
+	bool begun; /* it has been seen whether the text must be made anew */
+};
+
+/* What one user's open files take here. */
+struct reader_share {
+	uid_t uid;
+	uint64_t files;
+	uint64_t bytes;
+};
+
+struct file {
+	struct fs *fs;
+	uint64_t ino;
+	struct reader reader;
+	struct reader_share *share;
+	struct fuse_file_info info;
+	fuse_req_t opening; /* NULL once the open was answered */
+	GString *text;
+	uint64_t base;  /* offset of the text's first byte */
+	size_t counted; /* bytes of the text that are in the shares */
+	struct cursor cursor;
+	GQueue waiting; /* struct request */
+	bool queued;    /* in fs.making */
+	bool started;   /* there is a text, or a part of it */
+	bool complete;
+	int error; /* the text cannot be made: a negative errno */
+};
+
+static struct reader_share *share_of(struct fs *fs, uid_t uid)
+{
+	struct reader_share *share = g_hash_table_lookup(fs->readers, GUINT_TO_POINTER(uid));
+
+	if (!share) {
+		share = g_new0(struct reader_share, 1);
+		share->uid = uid;
+		g_hash_table_insert(fs->readers, GUINT_TO_POINTER(uid), share);
+	}
+	return share;
+}
+
+static bool is_trusted(const struct file *file)
+{
+	return file->reader.uid == 0 || file->reader.uid == file->fs->model->owner;
+}
+
+/* Brings the shares up to date with the text; false if it is too much. */
+static bool file_count(struct file *file)
+{
+	struct reader_share *share = file->share;
+	uint64_t limit = is_trusted(file) ? TRUSTED_TEXT_BYTES : USER_TEXT_BYTES;
+
+	share->bytes += file->text->len - file->counted;
+	file->fs->text_bytes += file->text->len - file->counted;
+	file->counted = file->text->len;
+	return share->bytes <= limit;
+}
+
+static bool is_walk(const struct file *file)
+{
+	return file->cursor.rows > WALK_ROWS;
+}
+
+static uint64_t file_end(const struct file *file)
+{
+	return file->base + file->text->len;
+}
+
+/* Makes the next part of the text. */
+static void file_make(struct file *file)
+{
+	struct fs *fs = file->fs;
+	struct spot spot;
+	struct render render = {
+	    .model = fs->model,
+	    .reader = &file->reader,
+	    .status = fs->status,
+	    .status_data = fs->status_data,
+	    .cursor = &file->cursor,
+	    .out = file->text,
+	};
+
+	if (!file->started)
+		model_sync(fs->model);
+	file->started = true;
+	file->error = tree_resolve(fs->model, file->ino, &spot) ? -ESRCH : 0;
+	if (file->error)
+		return;
+	render.device = spot.device;
+	render.process = spot.process;
+	render.kind = spot.entry->kind;
+	file->complete = spot.entry->render(&render);
+	if (!file_count(file))
+		file->error = -EMFILE;
+	else if (file->complete)
+		node_text(fs, file->ino, file->text, file_end(file));
+}
+
+static void file_restart(struct file *file)
+{
+	g_string_truncate(file->text, 0);
+	file_count(file);
+	memset(&file->cursor, 0, sizeof file->cursor);
+	file->base = 0;
+	file->started = file->complete = false;
+	file->error = 0;
+}
+
+/* What the reader has left behind is dropped, but of walks only: a shorter text stays whole. */
+static void file_trim(struct file *file, uint64_t offset)
+{
+	size_t behind = (size_t)(offset - file->base);
+
+	if (!is_walk(file) || behind <= WINDOW)
+		return;
+	g_string_erase(file->text, 0, (gssize)behind);
+	file->base = offset;
+	file_count(file);
+}
+
+static void file_free(struct file *file)
+{
+	struct fs *fs = file->fs;
+
+	file_restart(file);
+	file->share->files--;
+	if (!file->share->files)
+		g_hash_table_remove(fs->readers, GUINT_TO_POINTER(file->share->uid));
+	fs->open_files--;
+	if (file->queued)
+		g_queue_remove(&fs->making, file);
+	g_string_free(file->text, TRUE);
+	g_queue_clear_full(&file->waiting, g_free);
+	g_free(file);
+}
+
+/* fuse_reply_open() says -ENOENT when the opener was interrupted: then no release will come. */
+static bool answer_open(struct file *file)
+{
+	fuse_req_t req = file->opening;
+
+	file->opening = NULL;
+	if (file->error)
+		fuse_reply_err(req, -file->error);
+	if (file->error || fuse_reply_open(req, &file->info) == -ENOENT) {
+		file_free(file);
+		return false;
+	}
+	return true;
+}
+
+static void answer_read(struct file *file, const struct request *request)
+{
+	uint64_t end = file_end(file);
+	size_t from, size;
+
+	if (file->error) {
+		fuse_reply_err(request->req, -file->error);
+		return;
+	}
+	from = (size_t)(request->offset - file->base);
+	size = request->offset < end ? (size_t)(end - request->offset) : 0;
+	if (size > request->size)
+		size = request->size;
+	fuse_reply_buf(request->req, size ? file->text->str + from : NULL, size);
+	if (size)
+		file_trim(file, request->offset);
+}
+
+/* A text of one moment is ready when it is complete, a walk when it reaches far enough. */
+static bool is_ready(const struct file *file, uint64_t end)
+{
+	return file->error || file->complete ||
+	       (file->started && is_walk(file) && file_end(file) >= end);
+}
+
+static void file_later(struct file *file)
+{
+	struct fs *fs = file->fs;
+
+	if (file->queued)
+		return;
+	file->queued = true;
+	g_queue_push_tail(&fs->making, file);
+	if (!uv_is_active((uv_handle_t *)&fs->idle))
+		uv_idle_start(&fs->idle, file_on_idle);
+}
+
+/* Begins a read: one from offset 0, or from before what is kept, makes the text anew. */
+static void request_begin(struct file *file, const struct request *request)
+{
+	if (request->offset == 0 ? file->started : request->offset < file->base)
+		file_restart(file);
+}
+
+/* Answers what can be answered, making at most one slice of text. */
+static void file_serve(struct file *file)
+{
+	bool sliced = false;
+
+	if (file->opening) {
+		file_make(file);
+		sliced = true;
+		if (!is_ready(file, 0)) {
+			file_later(file);
+			return;
+		}
+		if (!answer_open(file))
+			return;
+	}
+	while (!g_queue_is_empty(&file->waiting)) {
+		struct request *request = g_queue_peek_head(&file->waiting);
+		uint64_t end = request->offset + request->size;
+
+		if (!request->begun)
+			request_begin(file, request);
+		request->begun = true;
+		if (!is_ready(file, end)) {
+			if (!sliced)
+				file_make(file);
+			sliced = true;
+		}
+		if (!is_ready(file, end)) {
+			file_later(file);
+			return;
+		}
+		answer_read(file, request);
+		g_free(g_queue_pop_head(&file->waiting));
+	}
+}
+
+/* One slice for the text that has waited longest. */
+void file_on_idle(uv_idle_t *idle)
+{
+	struct fs *fs = idle->data;
+	struct file *file = g_queue_pop_head(&fs->making);
+
+	if (file) {
+		file->queued = false;
+		file_serve(file);
+	}
+	if (g_queue_is_empty(&fs->making))
+		uv_idle_stop(idle);
+}
+
+void file_open(struct fs *fs, fuse_req_t req, const struct spot *spot,
+	       const struct fuse_file_info *info)
+{
+	struct reader reader = fs_reader(req);
+	struct reader_share *share = share_of(fs, reader.uid);
+	struct file *file = g_new0(struct file, 1);
+
+	file->fs = fs;
+	file->ino = spot->ino;
+	file->reader = reader;
+	file->share = share;
+	file->text = g_string_sized_new(spot->entry->shape == SHAPE_VALUE ? 24 : 4096);
+	file->info = *info;
+	file->info.fh = (uintptr_t)file;
+	file->info.direct_io = 1;
+	file->info.noflush = 1;
+	file->opening = req;
+	g_queue_init(&file->waiting);
+	share->files++;
+	fs->open_files++;
+	if (share->files > USER_FILES && !is_trusted(file))
+		file->error = -EMFILE;
+	if (file->error || spot->entry->shape == SHAPE_VALUE ||
+	    (info->flags & O_ACCMODE) == O_WRONLY)
+		answer_open(file);
+	else
+		file_serve(file);
+}
+
+void file_read(fuse_req_t req, struct fuse_file_info *info, size_t size, uint64_t offset)
+{
+	struct file *file = (struct file *)(uintptr_t)info->fh;
+	struct request *request = g_new0(struct request, 1);
+
+	request->req = req;
+	request->size = size;
+	request->offset = offset;
+	g_queue_push_tail(&file->waiting, request);
+	if (!file->queued)
+		file_serve(file);
+}
+
+void file_release(struct fs *fs, struct fuse_file_info *info)
+{
+	(void)fs;
+	file_free((struct file *)(uintptr_t)info->fh);
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The mount: FUSE's low-level API in the libuv loop. Everything here runs in the loop's thread and
+ * each request is answered exactly once, at once or, when its text takes long to make, later.
+ */
+#ifndef FS_H
+#define FS_H
+
+#include "tree.h"
+#define FUSE_USE_VERSION 314
+#include <fuse_lowlevel.h>
+#include <uv.h>
+
+/* What the kernel knows of, and what the texts of a file were like. Made at a lookup, gone with the
+ * last forget. Owned by fs.nodes. */
+struct node {
+	uint64_t ino;
+	uint64_t lookups;
+	uint64_t changed_ns; /* when the newest text first was as it is */
+	uint64_t size;       /* of the newest text */
+	uint32_t hash;       /* of the newest text */
+	bool has_text;
+};
+
+struct fs {
+	struct model *model;
+	uv_loop_t *loop;
+	struct fuse_session *session;
+	struct fuse_buf buf;
+	uv_poll_t poll;
+	uv_idle_t idle;      /* runs while `making` is not empty */
+	GHashTable *nodes;   /* ino -> struct node */
+	GHashTable *readers; /* uid -> struct reader_share */
+	GQueue making;       /* struct file: texts to go on with */
+	uint64_t open_files;
+	uint64_t text_bytes;
+	uint64_t requests;
+	void (*status)(struct status *status, void *data);
+	void *status_data;
+	void (*unmounted)(void *data); /* somebody else has unmounted us */
+	void *unmounted_data;
+};
+
+/* Mounts at the directory. Returns 0 or a negative errno; libfuse has logged why. */
+int fs_init(struct fs *fs, uv_loop_t *loop, struct model *model, const char *mountpoint);
+
+/* Unmounts, and closes the handles; the loop must run once more. */
+void fs_close(struct fs *fs);
+void fs_fini(struct fs *fs);
+
+/* Fills in what the mount knows of `status`. */
+void fs_status(const struct fs *fs, struct status *status);
+
+struct fs *fs_of(fuse_req_t req);
+struct reader fs_reader(fuse_req_t req);
+
+/* node.c */
+struct node *node_look(struct fs *fs, uint64_t ino);
+struct node *node_find(const struct fs *fs, uint64_t ino);
+void node_forget(struct fs *fs, uint64_t ino, uint64_t lookups);
+void node_text(struct fs *fs, uint64_t ino, const GString *text, uint64_t size);
+void node_stat(const struct fs *fs, const struct spot *spot, struct stat *st);
+double node_attr_timeout(const struct spot *spot);
+
+/* file.c: the life of an open file description */
+void file_open(struct fs *fs, fuse_req_t req, const struct spot *spot,
+	       const struct fuse_file_info *info);
+void file_read(fuse_req_t req, struct fuse_file_info *info, size_t size, uint64_t offset);
+void file_release(struct fs *fs, struct fuse_file_info *info);
+void file_on_idle(uv_idle_t *idle);
+
+/* ops.c: what is answered; refuse.c: what nobody may do */
+void ops_fill(struct fuse_lowlevel_ops *ops);
+void refuse_fill(struct fuse_lowlevel_ops *ops);
+
+#endif

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The node table: what must be remembered of an inode while the kernel knows it. */
+#include "fs.h"
+#include <string.h>
+
+#define VALUE_SIZE    4096 /* as sysfs has it; see below */
+#define DIR_TIMEOUT   3600.0
+#define VALUE_TIMEOUT 1.0
+
+struct node *node_find(const struct fs *fs, uint64_t ino)
+{
+	return g_hash_table_lookup(fs->nodes, &ino);
+}
+
+/* One more lookup, for the kernel to forget later. */
+struct node *node_look(struct fs *fs, uint64_t ino)
+{
+	struct node *node = node_find(fs, ino);
+
+	if (!node) {
+		node = g_new0(struct node, 1);
+		node->ino = ino;
+		g_hash_table_insert(fs->nodes, &node->ino, node);
+	}
+	node->lookups++;
+	return node;
+}
+
+void node_forget(struct fs *fs, uint64_t ino, uint64_t lookups)
+{
+	struct node *node = node_find(fs, ino);
+
+	if (!node)
+		return;
+	node->lookups -= lookups < node->lookups ? lookups : node->lookups;
+	if (!node->lookups)
+		g_hash_table_remove(fs->nodes, &ino);
+}
+
+/* A text was made. Its mtime is when it last changed, so that make(1) and `tail -F` see no change
+ * where there is none. */
+void node_text(struct fs *fs, uint64_t ino, const GString *text, uint64_t size)
+{
+	struct node *node = node_find(fs, ino);
+	uint32_t hash;
+
+	if (!node)
+		return;
+	hash = g_str_hash(text->str) ^ (uint32_t)size;
+	if (!node->has_text || node->hash != hash || node->size != size)
+		node->changed_ns = fs->model->now_ns();
+	node->has_text = true;
+	node->hash = hash;
+	node->size = size;
+}
+
+static uint64_t birth_ns(const struct fs *fs, const struct spot *spot)
+{
+	if (spot->process)
+		return spot->process->seen_ns;
+	return spot->device ? spot->device->created_ns : fs->model->started_ns;
+}
+
+/*
+ * st_size is 4096 for single values and the length of the newest text for tables. read(2) does not
+ * care, but 0 would make sendfile and copy_file_range copy nothing and `[ -s file ]` false, and too
+ * much would mislead wc and tail, which seek from the end.
+ */
+void node_stat(const struct fs *fs, const struct spot *spot, struct stat *st)
+{
+	const struct node *node = node_find(fs, spot->ino);
+	uint64_t changed = node && node->has_text ? node->changed_ns : birth_ns(fs, spot);
+
+	memset(st, 0, sizeof *st);
+	st->st_ino = spot->ino;
+	st->st_mode = tree_mode(spot);
+	st->st_nlink = 1;
+	st->st_uid = spot->process ? spot->process->uid : fs->model->owner;
+	st->st_gid = spot->process ? spot->process->gid : fs->model->group;
+	st->st_blksize = 4096;
+	if (spot->entry)
+		st->st_size = spot->entry->shape == SHAPE_TABLE && node && node->has_text
+				  ? (off_t)node->size
+				  : VALUE_SIZE;
+	st->st_mtim.tv_sec = (time_t)(changed / 1000000000u);
+	st->st_mtim.tv_nsec = (long)(changed % 1000000000u);
+	st->st_atim = st->st_ctim = st->st_mtim;
+}
+
+double node_attr_timeout(const struct spot *spot)
+{
+	if (!spot->entry)
+		return spot->is_link ? 0 : DIR_TIMEOUT;
+	return spot->entry->shape == SHAPE_TABLE ? 0 : VALUE_TIMEOUT;
+}

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The requests that are answered. */
+#include "fs.h"
+#include <errno.h>
+#include <string.h>
+
+struct fs *fs_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+struct reader fs_reader(fuse_req_t req)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
+	return (struct reader){.uid = ctx->uid, .gid = ctx->gid, .tid = ctx->pid};
+}
+
+static bool is_dir(const struct spot *spot)
+{
+	return !spot->entry && !spot->is_link;
+}
+
+/* splice is left out: one read(2) a request is cheaper for answers of this size. */
+static void ops_init(void *data, struct fuse_conn_info *conn)
+{
+	(void)data;
+	conn->want &=
+	    ~(unsigned int)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
+}
+
+/* Directory entries may be kept for long where the name always means the same; a process's must be
+ * asked for each time, or it would outlive the process. */
+static void entry_fill(struct fs *fs, const struct spot *spot, struct fuse_entry_param *param)
+{
+	memset(param, 0, sizeof *param);
+	param->ino = spot->ino;
+	param->entry_timeout = tree_is_volatile(spot) ? 0 : 3600.0;
+	param->attr_timeout = node_attr_timeout(spot);
+	node_stat(fs, spot, &param->attr);
+}
+
+static void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct fs *fs = fs_of(req);
+	struct fuse_entry_param param;
+	struct spot dir, spot;
+	uint64_t ino;
+
+	model_sync(fs->model);
+	if (tree_resolve(fs->model, parent, &dir) || !is_dir(&dir)) {
+		fuse_reply_err(req, ENOENT);
+		return;
+	}
+	ino = tree_lookup(fs->model, &dir, name);
+	if (!ino || tree_resolve(fs->model, ino, &spot)) {
+		fuse_reply_err(req, ENOENT);
+		return;
+	}
+	node_look(fs, ino);
+	entry_fill(fs, &spot, &param);
+	if (fuse_reply_entry(req, &param) == -ENOENT)
+		node_forget(fs, ino, 1);
+}
+
+static void ops_forget(fuse_req_t req, fuse_ino_t ino, uint64_t lookups)
+{
+	node_forget(fs_of(req), ino, lookups);
+	fuse_reply_none(req);
+}
+
+static void ops_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+	for (size_t i = 0; i < count; i++)
+		node_forget(fs_of(req), forgets[i].ino, forgets[i].nlookup);
+	fuse_reply_none(req);
+}
+
+static void reply_attr(fuse_req_t req, const struct spot *spot)
+{
+	struct stat st;
+
+	node_stat(fs_of(req), spot, &st);
+	fuse_reply_attr(req, &st, node_attr_timeout(spot));
+}
+
+static void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
+{
+	struct fs *fs = fs_of(req);
+	struct spot spot;
+
+	(void)info;
+	if (tree_resolve(fs->model, ino, &spot))
+		fuse_reply_err(req, ENOENT);
+	else
+		reply_attr(req, &spot);
+}
+
+/* `echo 1 > dram_peak` truncates first, which sysfs and procfs accept; nothing else is. */
+static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+			struct fuse_file_info *info)
+{
+	struct fs *fs = fs_of(req);
+	struct spot spot;
+
+	(void)attr;
+	(void)info;
+	if (tree_resolve(fs->model, ino, &spot))
+		fuse_reply_err(req, ENOENT);
+	else if (!spot.entry || !spot.entry->write || to_set & ~(FUSE_SET_ATTR_SIZE))
+		fuse_reply_err(req, EPERM);
+	else
+		reply_attr(req, &spot);
+}
+
+static void ops_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	struct fs *fs = fs_of(req);
+	struct reader reader = fs_reader(req);
+	char target[64];
+	struct spot spot;
+	int error;
+
+	error = tree_resolve(fs->model, ino, &spot);
+	if (!error)
+		error = spot.is_link ? tree_link(fs->model, &spot, &reader, target, sizeof target)
+				     : -EINVAL;
+	if (error)
+		fuse_reply_err(req, -error);
+	else
+		fuse_reply_readlink(req, target);
+}
+
+/* A directory's part that fits the reader's buffer. */
+struct page {
+	fuse_req_t req;
+	char *bytes;
+	size_t used, room;
+};
+
+static bool page_add(void *data, const char *name, uint64_t ino, mode_t type, uint64_t next)
+{
+	struct page *page = data;
+	struct stat st = {.st_ino = ino, .st_mode = type};
+	size_t size = fuse_add_direntry(page->req, page->bytes + page->used,
+					page->room - page->used, name, &st, (off_t)next);
+
+	if (size > page->room - page->used)
+		return false;
+	page->used += size;
+	return true;
+}
+
+#define PAGE_MAX (128u << 10) /* the kernel asks for less */
+
+static void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+			struct fuse_file_info *info)
+{
+	struct fs *fs = fs_of(req);
+	struct page page = {.req = req, .room = size < PAGE_MAX ? size : PAGE_MAX};
+	struct spot dir;
+
+	(void)info;
+	model_sync(fs->model);
+	if (tree_resolve(fs->model, ino, &dir)) {
+		fuse_reply_err(req, ENOENT);
+		return;
+	}
+	if (!is_dir(&dir)) {
+		fuse_reply_err(req, ENOTDIR);
+		return;
+	}
+	page.bytes = g_malloc(page.room);
+	tree_list(fs->model, &dir, (uint64_t)offset, page_add, &page);
+	fuse_reply_buf(req, page.bytes, page.used);
+	g_free(page.bytes);
+}
+
+static void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
+{
+	struct fs *fs = fs_of(req);
+	struct spot spot;
+
+	if (tree_resolve(fs->model, ino, &spot))
+		fuse_reply_err(req, ENOENT);
+	else if (!spot.entry)
+		fuse_reply_err(req, EISDIR);
+	else if ((info->flags & O_ACCMODE) != O_RDONLY && !spot.entry->write)
+		fuse_reply_err(req, EPERM);
+	else
+		file_open(fs, req, &spot, info);
+}
+
+static void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+		     struct fuse_file_info *info)
+{
+	(void)ino;
+	file_read(req, info, size, (uint64_t)offset);
+}
+
+static void ops_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, off_t offset,
+		      struct fuse_file_info *info)
+{
+	struct fs *fs = fs_of(req);
+	struct spot spot;
+	int error;
+
+	(void)bytes;
+	(void)offset;
+	(void)info;
+	if (tree_resolve(fs->model, ino, &spot)) {
+		fuse_reply_err(req, ESRCH);
+		return;
+	}
+	if (!spot.entry || !spot.entry->write) {
+		fuse_reply_err(req, EPERM);
+		return;
+	}
+	model_sync(fs->model);
+	error = spot.entry->write(spot.device, spot.entry->kind);
+	if (error)
+		fuse_reply_err(req, -error);
+	else
+		fuse_reply_write(req, size);
+}
+
+static void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
+{
+	(void)ino;
+	file_release(fs_of(req), info);
+	fuse_reply_err(req, 0);
+}
+
+/* Zeros, so that df and disk alerts leave the mount out. */
+static void ops_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	const struct statvfs none = {.f_namemax = 255, .f_bsize = 4096, .f_frsize = 4096};
+
+	(void)ino;
+	fuse_reply_statfs(req, &none);
+}
+
+void ops_fill(struct fuse_lowlevel_ops *ops)
+{
+	ops->init = ops_init;
+	ops->lookup = ops_lookup;
+	ops->forget = ops_forget;
+	ops->forget_multi = ops_forget_multi;
+	ops->getattr = ops_getattr;
+	ops->setattr = ops_setattr;
+	ops->readlink = ops_readlink;
+	ops->readdir = ops_readdir;
+	ops->open = ops_open;
+	ops->read = ops_read;
+	ops->write = ops_write;
+	ops->release = ops_release;
+	ops->statfs = ops_statfs;
+}

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tree.h"
+#include "entries.h"
+#include "proc.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum file {
+	FILE_SELF = 1, /* the directory itself */
+	/* below the root */
+	FILE_BY_ASIC = 2,
+	FILE_BY_PCI = 3,
+	FILE_PIDS = 4,
+	FILE_PIDS_SELF = 5,
+	/* of a device */
+	FILE_DEVICE_PIDS = 2,
+	FILE_ASIC_LINK = 3,
+	FILE_PCI_LINK = 4,
+	/* of a process and a device */
+	FILE_PID_LINK = 2,
+	/* entries */
+	FILE_FIRST = 16,
+};
+
+static uint64_t ino_make(uint64_t serial, uint32_t extra, uint32_t file)
+{
+	return serial << 24 | (uint64_t)extra << 12 | file;
+}
+
+static uint32_t ino_file(uint64_t ino)
+{
+	return ino & 0xfff;
+}
+
+static int set_entry(struct spot *spot, enum place place, uint32_t file)
+{
+	struct entries entries = entries_of(place);
+
+	if (file < FILE_FIRST || file - FILE_FIRST >= entries.count)
+		return -ENOENT;
+	spot->place = place;
+	spot->entry = &entries.list[file - FILE_FIRST];
+	return 0;
+}
+
+static int set_place(struct spot *spot, enum place place, bool is_link)
+{
+	spot->place = place;
+	spot->is_link = is_link;
+	return 0;
+}
+
+static int resolve_root(struct spot *spot, uint32_t file)
+{
+	switch (file) {
+	case FILE_SELF:
+		return set_place(spot, PLACE_ROOT, false);
+	case FILE_BY_ASIC:
+		return set_place(spot, PLACE_BY_ASIC, false);
+	case FILE_BY_PCI:
+		return set_place(spot, PLACE_BY_PCI, false);
+	case FILE_PIDS:
+		return set_place(spot, PLACE_PIDS, false);
+	case FILE_PIDS_SELF:
+		return set_place(spot, PLACE_PIDS, true);
+	default:
+		return set_entry(spot, PLACE_ROOT, file);
+	}
+}
+
+static int resolve_device(struct spot *spot, uint32_t file)
+{
+	switch (file) {
+	case FILE_SELF:
+		return set_place(spot, PLACE_DEVICE, false);
+	case FILE_DEVICE_PIDS:
+		return set_place(spot, PLACE_DEVICE_PIDS, false);
+	case FILE_ASIC_LINK:
+		return set_place(spot, PLACE_BY_ASIC, true);
+	case FILE_PCI_LINK:
+		return set_place(spot, PLACE_BY_PCI, true);
+	default:
+		return set_entry(spot, PLACE_DEVICE, file);
+	}
+}
+
+static int resolve_process(const struct model *model, struct spot *spot, uint32_t extra,
+			   uint32_t file)
+{
+	if (!extra)
+		return file == FILE_SELF ? set_place(spot, PLACE_PROCESS, false)
+					 : set_entry(spot, PLACE_PROCESS, file);
+	spot->device = model_device_numbered(model, extra - 1);
+	if (!spot->device || !process_holding(spot->process, spot->device))
+		return -ENOENT;
+	if (file == FILE_SELF)
+		return set_place(spot, PLACE_PROCESS_DEVICE, false);
+	if (file == FILE_PID_LINK)
+		return set_place(spot, PLACE_DEVICE_PIDS, true);
+	return set_entry(spot, PLACE_PROCESS_DEVICE, file);
+}
+
+int tree_resolve(const struct model *model, uint64_t ino, struct spot *spot)
+{
+	uint64_t serial = ino >> 24;
+	uint32_t extra = ino >> 12 & 0xfff, file = ino_file(ino);
+
+	*spot = (struct spot){.ino = ino};
+	if (!serial)
+		return resolve_root(spot, file);
+	spot->device = model_device(model, serial);
+	if (spot->device)
+		return resolve_device(spot, file);
+	spot->process = model_process(model, serial);
+	if (spot->process)
+		return resolve_process(model, spot, extra, file);
+	return -ENOENT;
+}
+
+static uint64_t dir_serial(const struct spot *dir)
+{
+	return dir->process ? dir->process->serial : dir->device ? dir->device->serial : 0;
+}
+
+static uint64_t lookup_entry(const struct spot *dir, const char *name)
+{
+	struct entries entries = entries_of(dir->place);
+	uint32_t extra = dir->place == PLACE_PROCESS_DEVICE ? dir->device->number + 1 : 0;
+
+	for (size_t i = 0; i < entries.count; i++) {
+		const struct entry *entry = &entries.list[i];
+
+		if (!strcmp(entry->name, name) &&
+		    (!entry->exists || entry->exists(dir->device, entry->kind)))
+			return ino_make(dir_serial(dir), extra, FILE_FIRST + (uint32_t)i);
+	}
+	return 0;
+}
+
+/* A decimal number as we would write it; -1 for "007", "+7", "7x" and the like. */
+static long number_of(const char *text)
+{
+	char *end;
+	long number;
+
+	if (!g_ascii_isdigit(*text) || (*text == '0' && text[1]) || strlen(text) > 9)
+		return -1;
+	number = strtol(text, &end, 10);
+	return *end ? -1 : number;
+}
+
+static struct device *device_named(const struct model *model, const char *name)
+{
+	long number = strncmp(name, "device", 6) ? -1 : number_of(name + 6);
+
+	return number < 0 ? NULL : model_device_numbered(model, (uint32_t)number);
+}
+
+static bool names_asic(const struct device *device, char *text, size_t size)
+{
+	snprintf(text, size, "%016lx", device->identity.asic_id);
+	return device->identity.asic_id;
+}
+
+static bool names_pci(const struct device *device, char *text, size_t size)
+{
+	g_strlcpy(text, device->identity.pci, size);
+	return *text;
+}
+
+static uint64_t lookup_by_name(const struct model *model, const struct spot *dir, const char *name)
+{
+	bool asic = dir->place == PLACE_BY_ASIC;
+	char text[32];
+
+	for (GTreeNode *node = g_tree_node_first(model->devices); node;
+	     node = g_tree_node_next(node)) {
+		const struct device *device = g_tree_node_value(node);
+
+		if ((asic ? names_asic : names_pci)(device, text, sizeof text) &&
+		    !strcmp(text, name))
+			return ino_make(device->serial, 0, asic ? FILE_ASIC_LINK : FILE_PCI_LINK);
+	}
+	return 0;
+}
+
+static uint64_t lookup_root(const struct model *model, const char *name)
+{
+	const struct device *device = device_named(model, name);
+
+	if (device)
+		return ino_make(device->serial, 0, FILE_SELF);
+	if (!strcmp(name, "pids"))
+		return ino_make(0, 0, FILE_PIDS);
+	if (!strcmp(name, "by-asic"))
+		return ino_make(0, 0, FILE_BY_ASIC);
+	if (!strcmp(name, "by-pci"))
+		return ino_make(0, 0, FILE_BY_PCI);
+	return 0;
+}
+
+static uint64_t lookup_pid(const struct model *model, const struct spot *dir, const char *name)
+{
+	long number = number_of(name);
+	const struct process *process =
+	    number < 1 ? NULL : model_process_by_pid(model, (pid_t)number);
+
+	if (!process)
+		return 0;
+	if (dir->place == PLACE_PIDS)
+		return ino_make(process->serial, 0, FILE_SELF);
+	if (!process_holding(process, dir->device))
+		return 0;
+	return ino_make(process->serial, dir->device->number + 1, FILE_PID_LINK);
+}
+
+uint64_t tree_lookup(const struct model *model, const struct spot *dir, const char *name)
+{
+	uint64_t ino = lookup_entry(dir, name);
+	struct device *device;
+
+	if (ino)
+		return ino;
+	switch (dir->place) {
+	case PLACE_ROOT:
+		return lookup_root(model, name);
+	case PLACE_BY_ASIC:
+	case PLACE_BY_PCI:
+		return lookup_by_name(model, dir, name);
+	case PLACE_PIDS:
+		if (!strcmp(name, "self"))
+			return ino_make(0, 0, FILE_PIDS_SELF);
+		return lookup_pid(model, dir, name);
+	case PLACE_DEVICE_PIDS:
+		return lookup_pid(model, dir, name);
+	case PLACE_DEVICE:
+		return strcmp(name, "pids") ? 0
+					    : ino_make(dir->device->serial, 0, FILE_DEVICE_PIDS);
+	case PLACE_PROCESS:
+		device = device_named(model, name);
+		if (!device || !process_holding(dir->process, device))
+			return 0;
+		return ino_make(dir->process->serial, device->number + 1, FILE_SELF);
+	default:
+		return 0;
+	}
+}
+
+int tree_link(const struct model *model, const struct spot *link, const struct reader *reader,
+	      char *target, size_t size)
+{
+	pid_t pid;
+	int error;
+
+	switch (link->place) {
+	case PLACE_BY_ASIC:
+	case PLACE_BY_PCI:
+		snprintf(target, size, "../device%u", link->device->number);
+		return 0;
+	case PLACE_DEVICE_PIDS:
+		snprintf(target, size, "../../pids/%d", (int)link->process->pid);
+		return 0;
+	default:
+		if (reader->tid <= 0)
+			return -ENOENT;
+		error = proc_thread_group(model->proc, reader->tid, &pid);
+		if (error)
+			return error == -EPROTO ? -ENOENT : error;
+		snprintf(target, size, "%d", (int)pid);
+		return 0;
+	}
+}
+
+mode_t tree_mode(const struct spot *spot)
+{
+	if (spot->is_link)
+		return S_IFLNK | 0777;
+	if (!spot->entry)
+		return S_IFDIR | 0555;
+	return S_IFREG | (spot->entry->mode ? spot->entry->mode : 0444);
+}
+
+bool tree_is_volatile(const struct spot *spot)
+{
+	if (spot->is_link)
+		return true;
+	return !spot->entry &&
+	       (spot->place == PLACE_PROCESS || spot->place == PLACE_PROCESS_DEVICE);
+}

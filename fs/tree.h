@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The tree: which names there are, what each one is, and its inode number. Knows the model and the
+ * renderers, not FUSE.
+ *
+ * An inode number says what it stands for: serial << 24 | extra << 12 | file. The serial names a
+ * device or a process for ever (0: neither), `extra` the device below a process (its number + 1),
+ * `file` the directory itself, one of its fixed links and directories, or FILE_FIRST + its place in
+ * a table of entries. So a number is never used for anything else, and nothing has to be stored for
+ * it.
+ */
+#ifndef TREE_H
+#define TREE_H
+
+#include "render.h"
+#include <sys/stat.h>
+
+enum place {
+	PLACE_ROOT,
+	PLACE_BY_ASIC,
+	PLACE_BY_PCI,
+	PLACE_PIDS,
+	PLACE_DEVICE,
+	PLACE_DEVICE_PIDS,
+	PLACE_PROCESS,
+	PLACE_PROCESS_DEVICE,
+};
+
+enum shape {
+	SHAPE_VALUE, /* a short text; its st_size is 4096, as in sysfs */
+	SHAPE_TABLE, /* a long one; its st_size is the length of the newest text */
+};
+
+/* A file with a fixed name. */
+struct entry {
+	const char *name;
+	render_fn *render;
+	enum kind kind;
+	enum shape shape;
+	mode_t mode;                                                 /* 0: 0444 */
+	bool (*exists)(const struct device *device, enum kind kind); /* NULL: always */
+	int (*write)(struct device *device, enum kind kind); /* any text; 0 or a negative errno */
+};
+
+/* What an inode number stands for at this moment. */
+struct spot {
+	uint64_t ino;
+	enum place place;          /* the directory that it is, or that it is in */
+	const struct entry *entry; /* NULL: a directory or a link */
+	bool is_link;
+	struct device *device;
+	struct process *process;
+};
+
+#define TREE_ROOT_INO 1u
+
+/* Returns 0, or -ENOENT when it stands for nothing any more. */
+int tree_resolve(const struct model *model, uint64_t ino, struct spot *spot);
+
+/* The inode number of a name in a directory; 0 if there is none. */
+uint64_t tree_lookup(const struct model *model, const struct spot *dir, const char *name);
+
+/* Calls `add` for each name behind `offset` until it returns false. `next` is the offset behind the
+ * name; it stays good when other names come and go. */
+typedef bool tree_add(void *data, const char *name, uint64_t ino, mode_t type, uint64_t next);
+void tree_list(const struct model *model, const struct spot *dir, uint64_t offset, tree_add *add,
+	       void *data);
+
+/* Where a link leads for this reader. Returns 0 or a negative errno. */
+int tree_link(const struct model *model, const struct spot *link, const struct reader *reader,
+	      char *target, size_t size);
+
+mode_t tree_mode(const struct spot *spot);
+
+/* True for names that stand for a process or depend on the reader: their directory entry must be
+ * asked for each time. */
+bool tree_is_volatile(const struct spot *spot);
+
+#endif
