@@ -57,7 +57,7 @@ static int connect_to_any(void)
 int ttmem__hello(const struct client *client)
 {
 	struct ttmem_hello hello = {
-	    .major = LEDGER_MAJOR, .minor = LEDGER_MINOR, .size = sizeof hello};
+		.major = LEDGER_MAJOR, .minor = LEDGER_MINOR, .size = sizeof hello};
 	int fds[2] = {client->memfd, client->eventfd};
 	size_t fds_size = (client->eventfd < 0 ? 1 : 2) * sizeof(int);
 	union {
@@ -70,10 +70,13 @@ int ttmem__hello(const struct client *client)
 				 .msg_control = control.space,
 				 .msg_controllen = CMSG_SPACE(fds_size)};
 	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+	const int on = 1;
 	int fd = connect_to_any();
 
 	if (fd < 0)
 		return -1;
+	/* So that the kernel adds our credentials, whether we have been accepted yet or not. */
+	setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
 	memcpy(hello.magic, HELLO_MAGIC, sizeof hello.magic);
 	header->cmsg_level = SOL_SOCKET;
 	header->cmsg_type = SCM_RIGHTS;

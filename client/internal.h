@@ -18,7 +18,6 @@
 #define word_add(p, v) word_set(p, word_get(p) + (v)) /* by the holder of the shard's lock */
 #define word_count(p)  __atomic_fetch_add(p, 1, __ATOMIC_RELAXED)
 
-#define DIRECTORY_BITS 14
 #define OVERFLOW_BLOCK 65536u /* records in one block of private memory */
 
 /* A lock that costs one atomic exchange to take and a plain store to give back, because every call
@@ -61,16 +60,20 @@ struct shard {
  */
 struct client {
 	uint64_t
-	    epoch; /* a number no other start of this or a parent process has; 0: not started */
+		epoch; /* a number no other start of this or a parent process has; 0: not started */
 	struct ledger_header *header;
 	struct ledger_process_cell (*process)[LEDGER_KINDS];
 	struct ledger_record *records;
 	uint64_t capacity; /* of records */
-	uint64_t *directory;
+	uint8_t *
+		directory; /* see directory.h; changes under all shards' locks, as does its shift */
+	uint32_t directory_shift;
 	uint32_t several; /* a second shard exists; changes once, under shard 0's lock */
 
 	struct lock lock __attribute__((aligned(64))); /* start, shards, tags, devices */
 	struct lock chunk_lock; /* chunks; taken below a shard's lock, as `lock` never is */
+	uint64_t wasted __attribute__((aligned(64))); /* searches of all shards in vain */
+	uint64_t wasted_limit;
 	int memfd;
 	int eventfd;
 	int socket;
@@ -119,7 +122,6 @@ struct shard *ttmem__shard_take(struct client *client);
 void ttmem__shard_leave(struct client *client, struct shard *shard);
 bool ttmem__shard_use_device(struct client *client, struct shard *shard, uint32_t device);
 void ttmem__push(struct client *client, uint32_t row, uint32_t kind, int64_t delta);
-int64_t ttmem__batch(uint32_t kind);
 
 /* record.c */
 uint32_t ttmem__record_fresh(struct client *client, struct shard *shard);

@@ -78,7 +78,11 @@ struct ledger_header {
 	uint32_t device_generation; /* goes up when a device is first used, or declared */
 	uint64_t devices_used;      /* a bit for each slot that was used or declared */
 	uint32_t several_shards;    /* 1 once a second shard exists: peaks come in batches */
-	uint32_t reserved3[9];
+	uint32_t reserved3;
+	/* A bit for each device that the shard has counters for. With one shard a reader finds all
+	 * it needs to know in this one line. */
+	uint64_t shard_devices[LEDGER_SHARDS];
+	uint32_t reserved4[8];
 
 	/* What could not be recorded: see struct ttmem_errors. */
 	uint64_t unknown_frees;
@@ -87,12 +91,9 @@ struct ledger_header {
 	uint64_t reentered;
 	uint64_t untracked;
 	uint64_t unlisted; /* live buffers that are in the sums but in no record */
-	uint64_t reserved4[2];
+	uint64_t reserved5[2];
 
-	/* A bit for each device that the shard has counters for. */
-	uint64_t shard_devices[LEDGER_SHARDS];
-
-	uint8_t reserved5[4096 - 896];
+	uint8_t reserved6[4096 - 896];
 };
 
 /* A device as its owner describes it; slot = the owner's device index. */
@@ -184,8 +185,8 @@ static_assert(sizeof(struct ledger_header) == 4096, "ABI");
 static_assert(offsetof(struct ledger_header, state) == 0x80, "ABI");
 static_assert(offsetof(struct ledger_header, armed) == 0xc0, "ABI");
 static_assert(offsetof(struct ledger_header, shards_used) == 0x100, "ABI");
-static_assert(offsetof(struct ledger_header, unknown_frees) == 0x140, "ABI");
-static_assert(offsetof(struct ledger_header, shard_devices) == 0x180, "ABI");
+static_assert(offsetof(struct ledger_header, unknown_frees) == 0x340, "ABI");
+static_assert(offsetof(struct ledger_header, shard_devices) == 0x120, "ABI");
 static_assert(sizeof(struct ledger_device) == 128, "ABI");
 static_assert(sizeof(struct ledger_cell) == 64, "ABI");
 static_assert(sizeof(struct ledger_shard) == 0x8000, "ABI");
@@ -197,14 +198,14 @@ static_assert(sizeof(struct ttmem_hello) == 24, "ABI");
 static_assert(LEDGER_OFFSET_TAGS + LEDGER_TAGS * sizeof(struct ledger_tag) == LEDGER_OFFSET_CHUNKS,
 	      "ABI");
 static_assert(LEDGER_OFFSET_CHUNKS + LEDGER_CHUNKS * sizeof(struct ledger_chunk) <=
-		  LEDGER_OFFSET_COUNTERS,
+		      LEDGER_OFFSET_COUNTERS,
 	      "ABI");
 static_assert(LEDGER_OFFSET_COUNTERS + LEDGER_SHARDS * sizeof(struct ledger_shard) ==
-		  LEDGER_OFFSET_RECORDS,
+		      LEDGER_OFFSET_RECORDS,
 	      "ABI");
-static_assert(LEDGER_OFFSET_PROCESS +
-		      (LEDGER_DEVICES + 1) * LEDGER_KINDS * sizeof(struct ledger_process_cell) <=
-		  LEDGER_OFFSET_TAGS,
+static_assert(LEDGER_OFFSET_PROCESS + (LEDGER_DEVICES + 1) * LEDGER_KINDS *
+					      sizeof(struct ledger_process_cell) <=
+		      LEDGER_OFFSET_TAGS,
 	      "ABI");
 
 static inline uint64_t ledger_file_size(uint64_t record_capacity)

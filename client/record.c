@@ -26,13 +26,13 @@ static uint32_t overflow_new(struct client *client)
 {
 	uint32_t block = client->overflow_chunks / (OVERFLOW_BLOCK / LEDGER_CHUNK_RECORDS);
 	uint32_t first =
-	    (uint32_t)client->capacity + client->overflow_chunks * LEDGER_CHUNK_RECORDS;
+		(uint32_t)client->capacity + client->overflow_chunks * LEDGER_CHUNK_RECORDS;
 
 	if (block >= sizeof client->overflow / sizeof *client->overflow)
 		return 0;
 	if (!client->overflow[block])
 		client->overflow[block] =
-		    ttmem__private_pages(OVERFLOW_BLOCK * sizeof(struct ledger_record));
+			ttmem__private_pages(OVERFLOW_BLOCK * sizeof(struct ledger_record));
 	if (!client->overflow[block])
 		return 0;
 	client->overflow_chunks++;

@@ -1,23 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Shards: who works with which, and what changes when there is more than one. */
-#include "index.h"
+#include "directory.h"
 #include <errno.h>
 #include <sys/mman.h>
-
-#define DIRECTORY_BYTES (sizeof(uint64_t) << DIRECTORY_BITS)
-
-/* How far a shard may be ahead of the process table, in bytes: ttmem_totals() states it. */
-int64_t ttmem__batch(uint32_t kind)
-{
-	switch (kind) {
-	case TTMEM_DRAM:
-	case TTMEM_SYSTEM:
-	case TTMEM_TRACE:
-		return 4 << 20;
-	default:
-		return 256 << 10;
-	}
-}
 
 /* Adds to the process table while several shards may do so. */
 void ttmem__push(struct client *client, uint32_t row, uint32_t kind, int64_t delta)
@@ -32,35 +17,12 @@ void ttmem__push(struct client *client, uint32_t row, uint32_t kind, int64_t del
 		;
 }
 
-/*
- * The second shard appears. From now on an address may be live in another thread's shard, and the
- * directory says in which: a bit for each shard that has (or had) buffers whose hash falls in the
- * cell. Shard 0's buffers are entered here; see track.c for why bits never have to be cleared.
- */
-static bool become_several(struct client *client)
-{
-	struct shard *first = client->shards[0];
-	uint64_t *directory = ttmem__private_pages(DIRECTORY_BYTES);
-
-	if (!directory)
-		return false;
-	lock_take(&first->lock);
-	for (uint32_t i = 0; i <= first->index.mask; i++)
-		if (first->index.slots[i])
-			directory[slot_hash(first->index.slots[i]) >> (32 - DIRECTORY_BITS)] |= 1;
-	client->directory = directory;
-	word_set(&client->several, 1);
-	word_set(&client->header->several_shards, 1);
-	lock_give(&first->lock);
-	return true;
-}
-
 static struct shard *shard_new(struct client *client)
 {
 	uint32_t number = client->nshards;
 	struct shard *shard;
 
-	if (number == 1 && !client->several && !become_several(client))
+	if (number == 1 && !client->several && !ttmem__directory_create(client))
 		return NULL;
 	shard = ttmem__private_pages(sizeof *shard);
 	if (!shard)
@@ -71,9 +33,9 @@ static struct shard *shard_new(struct client *client)
 	}
 	shard->number = number;
 	shard->cells =
-	    (struct ledger_shard *)((char *)client->header + LEDGER_OFFSET_COUNTERS) + number;
+		(struct ledger_shard *)((char *)client->header + LEDGER_OFFSET_COUNTERS) + number;
 	__atomic_store_n(&client->shards[number], shard, __ATOMIC_RELEASE);
-	client->nshards = number + 1;
+	__atomic_store_n(&client->nshards, number + 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&client->header->shards_used, number + 1, __ATOMIC_RELEASE);
 	return shard;
 }
@@ -115,8 +77,8 @@ void ttmem__shard_leave(struct client *client, struct shard *shard)
 bool ttmem__shard_use_device(struct client *client, struct shard *shard, uint32_t device)
 {
 	int saved = errno;
-	int error =
-	    ttmem__back(client, shard->cells->cells[device], sizeof shard->cells->cells[device]);
+	int error = ttmem__back(client, shard->cells->cells[device],
+				sizeof shard->cells->cells[device]);
 
 	errno = saved;
 	if (error)

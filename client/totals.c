@@ -24,7 +24,7 @@ static void device_add(struct ttmem_totals *totals, const struct client *client,
 {
 	const struct ledger_header *header = client->header;
 	const struct ledger_shard *shards =
-	    (const void *)((const char *)header + LEDGER_OFFSET_COUNTERS);
+		(const void *)((const char *)header + LEDGER_OFFSET_COUNTERS);
 	uint32_t count = __atomic_load_n(&header->shards_used, __ATOMIC_ACQUIRE);
 
 	for (uint32_t i = 0; i < count; i++)

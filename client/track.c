@@ -4,15 +4,9 @@
  *
  * A thread works under the lock of its own shard, which nobody else takes unless buffers cross
  * threads. While there is one shard that is all. With several, the same address may be live in
- * another shard, and the directory says where to look:
- *
- *   A thread enters its shard's bit in the address's cell while it holds its own lock, and before
- *   it inserts. If it then finds its bit alone, nobody else has the address: whoever enters a bit
- *   later sees ours, and takes our lock before it decides, so it finds what we inserted. If there
- *   are other bits, all the shards named are locked, in order, and searched before inserting.
- *   Bits are never cleared; a stale one costs a search and changes no result.
+ * another shard, and the directory (directory.h) says whether to look there.
  */
-#include "index.h"
+#include "directory.h"
 #include <time.h>
 
 static struct shard *reentered(const struct client *client)
@@ -52,6 +46,20 @@ static inline void track_leave(struct client *client, struct shard *shard, struc
 	thread->busy = 0;
 }
 
+/* Under the shard's lock: whether the arguments can be recorded, and the device has counters. */
+static inline bool track_check(struct client *client, struct shard *shard, uint32_t device,
+			       uint32_t kind, uint64_t size)
+{
+	if (unlikely(device >= LEDGER_DEVICES || kind >= TTMEM_KINDS || size > LEDGER_MAX_BYTES)) {
+		word_count(&client->header->bad_arguments);
+		return false;
+	}
+	if (likely(shard->devices >> device & 1) || ttmem__shard_use_device(client, shard, device))
+		return true;
+	word_count(&client->header->untracked);
+	return false;
+}
+
 static inline uint64_t now_ns(void)
 {
 	struct timespec now;
@@ -60,9 +68,12 @@ static inline uint64_t now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static inline uint64_t *directory_cell(const struct client *client, const struct key *key)
+#define LARGE_KINDS (1u << TTMEM_DRAM | 1u << TTMEM_SYSTEM | 1u << TTMEM_TRACE)
+
+/* How far a shard may be ahead of the process table, in bytes: ttmem_totals() states it. */
+static inline int64_t batch_of(uint32_t kind)
 {
-	return &client->directory[key->hash >> (32 - DIRECTORY_BITS)];
+	return LARGE_KINDS >> kind & 1 ? 4 << 20 : 256 << 10;
 }
 
 /* Adds to one row of the process table, at once while there is one shard, else in batches. */
@@ -73,7 +84,7 @@ static inline void process_add(struct client *client, struct shard *shard, uint3
 	int64_t live;
 
 	if (unlikely(client->several)) {
-		int64_t batch = ttmem__batch(kind);
+		int64_t batch = batch_of(kind);
 
 		live = shard->unpushed[row][kind] += delta;
 		if (live >= batch || live <= -batch) {
@@ -88,8 +99,15 @@ static inline void process_add(struct client *client, struct shard *shard, uint3
 		word_set(&cell->peak_bytes, (uint64_t)live);
 }
 
-static inline void record_write(struct ledger_record *record, const struct key *key, uint64_t size,
-				uint32_t thread, uint16_t tag)
+/* What is known of an allocation besides its key. */
+struct event {
+	uint64_t size;
+	uint32_t thread;
+	uint16_t tag;
+};
+
+static inline void record_write(struct ledger_record *record, const struct key *key,
+				const struct event *event)
 {
 	uint32_t sequence = record->sequence;
 
@@ -97,42 +115,45 @@ static inline void record_write(struct ledger_record *record, const struct key *
 	__atomic_thread_fence(__ATOMIC_RELEASE);
 	word_set(&record->references, 1);
 	word_set(&record->address, key->address);
-	word_set(&record->size, size);
+	word_set(&record->size, event->size);
 	word_set(&record->time_ns, now_ns());
-	word_set(&record->thread, thread);
-	word_set(&record->tag, tag);
+	word_set(&record->thread, event->thread);
+	word_set(&record->tag, event->tag);
 	word_set(&record->device, key->device);
 	word_set(&record->kind, key->kind);
 	__atomic_store_n(&record->sequence, sequence + 2, __ATOMIC_RELEASE);
 }
 
-static inline bool buffer_add(struct client *client, struct shard *shard, const struct key *key,
-			      uint64_t size, uint32_t thread, uint16_t tag)
+/* The next record of the shard's own, or UINT32_MAX when the host has no memory left. */
+static inline uint32_t record_take(struct client *client, struct shard *shard)
 {
-	struct ledger_cell *cell = &shard->cells->cells[key->device][key->kind];
-	struct ledger_record *record;
 	uint32_t number = shard->free_record;
 
-	if (unlikely(!index_reserve(&shard->index)))
-		return false;
-	if (likely(number)) {
-		record = record_at(client, --number);
-		shard->free_record = record->next_free;
-	} else {
+	if (likely(number))
+		shard->free_record = record_at(client, number - 1)->next_free;
+	else
 		number = ttmem__record_fresh(client, shard);
-		if (unlikely(!number))
-			return false;
-		record = record_at(client, --number);
+	return number - 1;
+}
+
+static inline void buffer_add(struct client *client, struct shard *shard, const struct key *key,
+			      const struct event *event)
+{
+	struct ledger_cell *cell = &shard->cells->cells[key->device][key->kind];
+	uint32_t number = index_reserve(&shard->index) ? record_take(client, shard) : UINT32_MAX;
+
+	if (unlikely(number == UINT32_MAX)) {
+		word_count(&client->header->untracked);
+		return;
 	}
-	record_write(record, key, size, thread, tag);
+	record_write(record_at(client, number), key, event);
 	index_put(&shard->index, key->hash, number);
-	word_add(&cell->allocated_bytes, size);
+	word_add(&cell->allocated_bytes, event->size);
 	word_add(&cell->allocated_buffers, 1);
-	process_add(client, shard, key->device, key->kind, (int64_t)size);
-	process_add(client, shard, LEDGER_ALL_DEVICES, key->kind, (int64_t)size);
+	process_add(client, shard, key->device, key->kind, (int64_t)event->size);
+	process_add(client, shard, LEDGER_ALL_DEVICES, key->kind, (int64_t)event->size);
 	if (unlikely(number >= client->capacity))
 		word_count(&client->header->unlisted);
-	return true;
 }
 
 static inline void buffer_remove(struct client *client, struct shard *shard, const struct key *key,
@@ -170,15 +191,16 @@ static void buffer_refer(struct client *client, struct shard *shard, uint32_t sl
 		word_set(&record->references, record->references + 1);
 }
 
-/* The shards, in order, that may hold the address, each one locked and searched; the bit of ours
- * is among them. Returns true if the address was found and given another reference. */
-static bool refer_anywhere(struct client *client, uint64_t mask, const struct key *key,
-			   uint64_t size)
+/* Takes the locks of all shards and searches them. Returns true if the address was found and given
+ * another reference. The number of shards is read again each time: see directory.h. */
+static bool refer_anywhere(struct client *client, const struct key *key, uint64_t size,
+			   uint32_t *locked)
 {
 	bool found = false;
+	uint32_t i;
 
-	for (uint64_t rest = mask; rest; rest &= rest - 1) {
-		struct shard *shard = client->shards[__builtin_ctzll(rest)];
+	for (i = 0; i < __atomic_load_n(&client->nshards, __ATOMIC_ACQUIRE); i++) {
+		struct shard *shard = client->shards[i];
 		uint32_t slot;
 
 		lock_take(&shard->lock);
@@ -188,88 +210,86 @@ static bool refer_anywhere(struct client *client, uint64_t mask, const struct ke
 			found = true;
 		}
 	}
+	*locked = i;
 	return found;
 }
 
-static void others_unlock(struct client *client, uint64_t mask, const struct shard *own)
+/* The address may be another shard's too: the slow way, with all locks held together. Called with
+ * our lock held, and returns with it. */
+static void alloc_among_many(struct client *client, struct shard *own, const struct key *key,
+			     const struct event *event)
 {
-	for (uint64_t rest = mask & ~(1ull << own->number); rest; rest &= rest - 1)
-		lock_give(&client->shards[__builtin_ctzll(rest)]->lock);
-}
+	bool crowded = false;
+	uint32_t locked;
 
-/* With several shards and our lock held, but the address not in our shard. Returns true if another
- * shard had it. On return our lock is held, and so are those in *locked. */
-static bool refer_elsewhere(struct client *client, struct shard *own, const struct key *key,
-			    uint64_t size, uint64_t *locked)
-{
-	uint64_t *cell = directory_cell(client, key);
-	uint64_t bit = 1ull << own->number;
-	uint64_t mask = __atomic_load_n(cell, __ATOMIC_ACQUIRE);
-
-	if (!(mask & bit))
-		mask = __atomic_fetch_or(cell, bit, __ATOMIC_ACQ_REL) | bit;
-	if (mask == bit)
-		return false;
 	lock_give(&own->lock); /* they are taken in order, so that two threads cannot lock up */
-	*locked = mask;
-	return refer_anywhere(client, mask, key, size);
+	if (!refer_anywhere(client, key, event->size, &locked)) {
+		crowded = ttmem__directory_wasted(client);
+		buffer_add(client, own, key, event);
+	}
+	for (uint32_t i = 0; i < locked; i++)
+		if (client->shards[i] != own || crowded)
+			lock_give(&client->shards[i]->lock);
+	if (crowded) {
+		ttmem__directory_rebuild(client);
+		lock_take(&own->lock);
+	}
 }
 
-void ttmem__alloc(uint32_t device, uint32_t kind, uint64_t address, uint64_t size,
-		  const char *tag_name)
+void ttmem__alloc(uint32_t device, uint32_t kind, uint64_t address, uint64_t size, const char *tag)
 {
 	struct thread *thread = &ttmem__thread;
 	struct shard *shard = track_enter(thread);
 	struct client *client = ttmem__client;
-	uint64_t locked = 0;
+	struct event event = {.size = size};
 	struct key key;
 	uint32_t slot;
-	uint16_t tag;
 
 	if (unlikely(!shard))
 		return;
-	tag = tag_name ? ttmem__tag(client, thread, tag_name) : LEDGER_TAG_NONE;
+	event.thread = thread->tid;
+	event.tag = tag ? ttmem__tag(client, thread, tag) : LEDGER_TAG_NONE;
 	key = key_make(device, kind, address);
 	lock_take(&shard->lock);
-	if (unlikely(device >= LEDGER_DEVICES || kind >= TTMEM_KINDS || size > LEDGER_MAX_BYTES)) {
-		word_count(&client->header->bad_arguments);
+	if (unlikely(!track_check(client, shard, device, kind, size)))
 		goto out;
-	}
-	if (unlikely(!(shard->devices >> device & 1)) &&
-	    !ttmem__shard_use_device(client, shard, device)) {
-		word_count(&client->header->untracked);
-		goto out;
-	}
 	slot = index_find(&shard->index, client, &key);
 	if (unlikely(slot != INDEX_NONE))
 		buffer_refer(client, shard, slot, size);
-	else if (!(client->several && refer_elsewhere(client, shard, &key, size, &locked)) &&
-		 unlikely(!buffer_add(client, shard, &key, size, thread->tid, tag)))
-		word_count(&client->header->untracked);
-	if (unlikely(locked))
-		others_unlock(client, locked, shard);
+	else if (likely(!client->several) || directory_enter(client, shard, &key))
+		buffer_add(client, shard, &key, &event);
+	else
+		alloc_among_many(client, shard, &key, &event);
 out:
 	track_leave(client, shard, thread);
 }
 
-/* The buffer is not in our shard: it is another thread's, or nobody's. Our lock is not held. */
-static bool free_elsewhere(struct client *client, const struct shard *own, const struct key *key)
+/* The buffer is not in our shard: it is another thread's, or nobody's. Called with our lock held,
+ * and returns with it. */
+static bool free_elsewhere(struct client *client, struct shard *own, const struct key *key)
 {
-	uint64_t mask = __atomic_load_n(directory_cell(client, key), __ATOMIC_ACQUIRE);
+	uint8_t owner = __atomic_load_n(directory_cell(client, key), __ATOMIC_RELAXED);
+	bool found = false;
 
-	for (mask &= ~(1ull << own->number); mask; mask &= mask - 1) {
-		struct shard *shard = client->shards[__builtin_ctzll(mask)];
+	if (!owner || owner == own->number + 1)
+		return false;
+	lock_give(&own->lock);
+	for (uint32_t i = 0; !found && i < __atomic_load_n(&client->nshards, __ATOMIC_ACQUIRE);
+	     i++) {
+		struct shard *shard = client->shards[i];
 		uint32_t slot;
 
+		if (owner != CELL_MANY && owner != i + 1)
+			continue;
 		lock_take(&shard->lock);
 		slot = index_find(&shard->index, client, key);
 		if (slot != INDEX_NONE)
 			buffer_remove(client, shard, key, slot);
 		lock_give(&shard->lock);
-		if (slot != INDEX_NONE)
-			return true;
+		found = slot != INDEX_NONE;
 	}
-	return false;
+	lock_take(&own->lock);
+	return found;
 }
 
 void ttmem__free(uint32_t device, uint32_t kind, uint64_t address)
@@ -289,18 +309,10 @@ void ttmem__free(uint32_t device, uint32_t kind, uint64_t address)
 		goto out;
 	}
 	slot = index_find(&shard->index, client, &key);
-	if (likely(slot != INDEX_NONE)) {
+	if (likely(slot != INDEX_NONE))
 		buffer_remove(client, shard, &key, slot);
-		goto out;
-	}
-	if (client->several) {
-		lock_give(&shard->lock);
-		if (!free_elsewhere(client, shard, &key))
-			word_count(&client->header->unknown_frees);
-		lock_take(&shard->lock);
-	} else {
+	else if (!client->several || !free_elsewhere(client, shard, &key))
 		word_count(&client->header->unknown_frees);
-	}
 out:
 	track_leave(client, shard, thread);
 }
@@ -327,13 +339,7 @@ void ttmem__alloc_failed(uint32_t device, uint32_t kind, uint64_t size, uint64_t
 	if (unlikely(!shard))
 		return;
 	lock_take(&shard->lock);
-	if (device >= LEDGER_DEVICES || kind >= TTMEM_KINDS) {
-		word_count(&client->header->bad_arguments);
-	} else if (!(shard->devices >> device & 1) &&
-		   !ttmem__shard_use_device(client, shard, device)) {
-		word_count(&client->header->untracked);
-	} else {
+	if (track_check(client, shard, device, kind, 0))
 		failure_write(&shard->cells->cells[device][kind], size, largest_free);
-	}
 	track_leave(client, shard, thread);
 }

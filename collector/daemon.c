@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon.h"
+#include "descriptor.h"
 #include "fs.h"
 #include "lockfile.h"
 #include "log.h"
@@ -80,9 +81,9 @@ static int socket_clear(const char *path)
 		return config_fault("%s exists and is not a socket: give another --socket", path);
 	if (is_answering(path))
 		return config_fault(
-		    "another ttmemd runs (it answers at %s): stop it, or give other "
-		    "--mount and --socket",
-		    path);
+			"another ttmemd runs (it answers at %s): stop it, or give other "
+			"--mount and --socket",
+			path);
 	unlink(path);
 	return 0;
 }
@@ -94,9 +95,9 @@ static int take_socket_place(struct daemon *daemon)
 	int status = 0, error;
 
 	if (strlen(path) >= sizeof((struct sockaddr_un *)0)->sun_path)
-		status =
-		    config_fault("the socket's path is too long (%zu bytes, at most %zu): %s",
-				 strlen(path), sizeof((struct sockaddr_un *)0)->sun_path - 1, path);
+		status = config_fault("the socket's path is too long (%zu bytes, at most %zu): %s",
+				      strlen(path), sizeof((struct sockaddr_un *)0)->sun_path - 1,
+				      path);
 	else if (daemon->options->default_socket && mkdir(dir, 0755) == 0)
 		daemon->made_socket_dir = true;
 	error = status ? 0 : lockfile_take(&daemon->socket_lock, path);
@@ -105,15 +106,15 @@ static int take_socket_place(struct daemon *daemon)
 				      "other --mount and --socket",
 				      path);
 	else if (error == -ENOENT)
-		status =
-		    config_fault("the socket's directory %s does not exist: make it with mkdir, "
-				 "or give another --socket",
-				 dir);
+		status = config_fault(
+			"the socket's directory %s does not exist: make it with mkdir, "
+			"or give another --socket",
+			dir);
 	else if (error)
-		status =
-		    config_fault("cannot write to the socket's directory %s (%s): run as a user "
-				 "who may, or give another --socket",
-				 dir, g_strerror(-error));
+		status = config_fault(
+			"cannot write to the socket's directory %s (%s): run as a user "
+			"who may, or give another --socket",
+			dir, g_strerror(-error));
 	if (!status)
 		status = socket_clear(path);
 	g_free(dir);
@@ -272,6 +273,7 @@ int daemon_run(const struct options *options, void (*ready)(void *data), void *d
 		uv_loop_close(&daemon->loop);
 	}
 	give_places_back(daemon);
+	descriptors_abandon();
 	g_free(daemon);
 	return status;
 }

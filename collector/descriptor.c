@@ -2,15 +2,17 @@
 #include "descriptor.h"
 #include "log.h"
 #include <pthread.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#define CLOSERS_MAX 16 /* threads that may hang in close() at a time; more descriptors stay open \
-			*/
+#define CLOSERS_MAX 16 /* threads that may hang in close() at a time */
+#define MANY        64 /* waiting descriptors that are worth a line in the log */
 
-static int closers;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static GArray *queue; /* int: descriptors to close */
+static unsigned int closers;
+static bool warned;
 
 bool descriptor_is_eventfd(int fd)
 {
@@ -23,35 +25,88 @@ bool descriptor_is_eventfd(int fd)
 	return length == sizeof want - 1 && !memcmp(link, want, sizeof want - 1);
 }
 
+/* The next descriptor, or -1 when there is none: then the thread ends, and is counted no more. */
+static int queue_take(void)
+{
+	int fd = -1;
+
+	pthread_mutex_lock(&mutex);
+	if (queue->len) {
+		fd = g_array_index(queue, int, queue->len - 1);
+		g_array_set_size(queue, queue->len - 1);
+	} else {
+		closers--;
+	}
+	pthread_mutex_unlock(&mutex);
+	return fd;
+}
+
 static void *closer_run(void *arg)
 {
-	close((int)(intptr_t)arg);
-	__atomic_fetch_sub(&closers, 1, __ATOMIC_RELAXED);
+	int fd;
+
+	(void)arg;
+	while ((fd = queue_take()) >= 0)
+		close(fd);
 	return NULL;
 }
 
-static void discard_one(int fd)
+/* Under the mutex. Without memory for a thread the next discard tries again. */
+static void closer_start(void)
 {
 	pthread_attr_t attr;
 	pthread_t thread;
-	int error = -1;
 
-	if (__atomic_fetch_add(&closers, 1, __ATOMIC_RELAXED) < CLOSERS_MAX) {
-		pthread_attr_init(&attr);
-		pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-		pthread_attr_setstacksize(&attr, 64 << 10);
-		error = pthread_create(&thread, &attr, closer_run, (void *)(intptr_t)fd);
-		pthread_attr_destroy(&attr);
-	}
-	if (error) {
-		__atomic_fetch_sub(&closers, 1, __ATOMIC_RELAXED);
-		log_warning("a client's descriptor stays open: closing those before it hangs");
-	}
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, 64 << 10);
+	if (pthread_create(&thread, &attr, closer_run, NULL) == 0)
+		closers++;
+	pthread_attr_destroy(&attr);
+}
+
+static void warn_once(unsigned int waiting)
+{
+	if (waiting >= MANY && !warned)
+		log_warning("%u descriptors from clients wait to be closed: those before them hang",
+			    waiting);
+	warned = waiting >= MANY || (warned && waiting);
 }
 
 void descriptors_discard(const int *fds, int count)
 {
+	unsigned int waiting;
+
+	pthread_mutex_lock(&mutex);
+	if (!queue)
+		queue = g_array_new(FALSE, FALSE, sizeof(int));
 	for (int i = 0; i < count; i++)
 		if (fds[i] >= 0)
-			discard_one(fds[i]);
+			g_array_append_val(queue, fds[i]);
+	if (queue->len && closers < CLOSERS_MAX)
+		closer_start();
+	waiting = queue->len;
+	pthread_mutex_unlock(&mutex);
+	warn_once(waiting);
+}
+
+unsigned int descriptors_pending(void)
+{
+	unsigned int waiting;
+
+	pthread_mutex_lock(&mutex);
+	waiting = queue ? queue->len : 0;
+	pthread_mutex_unlock(&mutex);
+	return waiting;
+}
+
+void descriptors_abandon(void)
+{
+	pthread_mutex_lock(&mutex);
+	for (guint i = queue ? queue->len : 0; i > 0; i--)
+		closer_start();
+	pthread_mutex_unlock(&mutex);
+	/* They need a moment to take their descriptors out of the table. */
+	for (int i = 0; i < 100 && descriptors_pending(); i++)
+		usleep(1000);
 }

@@ -69,6 +69,7 @@ static void device_free(gpointer data)
 	struct device *device = data;
 
 	g_tree_destroy(device->holdings);
+	g_ptr_array_free(device->users, TRUE);
 	g_free(device);
 }
 
@@ -107,7 +108,7 @@ static gboolean tally_one(gpointer key, gpointer value, gpointer data)
 static bool device_room(struct model *model, uid_t uid)
 {
 	guint limit =
-	    uid == 0 || uid == model->owner ? MODEL_MAX_DEVICES : MODEL_MAX_DEVICES_PER_USER;
+		uid == 0 || uid == model->owner ? MODEL_MAX_DEVICES : MODEL_MAX_DEVICES_PER_USER;
 	struct tally tally = {.uid = uid};
 
 	g_tree_foreach(model->devices, tally_one, &tally);
@@ -141,6 +142,7 @@ static struct device *device_new(struct model *model, const struct identity *ide
 	device->creator = uid;
 	device->created_ns = model->now_ns();
 	device->holdings = g_tree_new_full(model_compare_numbers, NULL, NULL, NULL);
+	device->users = g_ptr_array_new();
 	g_tree_insert(model->devices, GUINT_TO_POINTER(device->number), device);
 	g_hash_table_insert(model->device_by_serial, &device->serial, device);
 	return device;
@@ -157,40 +159,25 @@ struct device *model_device_get(struct model *model, const struct identity *iden
 	return device;
 }
 
-struct device_sum {
-	unsigned int kinds;
-	struct amount *amounts;
-};
-
-static gboolean device_sum_one(gpointer key, gpointer value, gpointer data)
+void device_note_peaks(struct device *device, unsigned int kinds, const struct amount *amounts)
 {
-	struct device_sum *sum = data;
-	struct amount part[KIND_COUNT];
+	for (; kinds; kinds &= kinds - 1) {
+		int kind = __builtin_ctz(kinds);
 
-	(void)key;
-	holding_read(value, sum->kinds, part);
-	for (int kind = 0; kind < KIND_COUNT; kind++)
-		if (sum->kinds >> kind & 1)
-			amount_add(&sum->amounts[kind], &part[kind]);
-	return FALSE;
+		if (amounts[kind].used_bytes > device->peak_bytes[kind])
+			device->peak_bytes[kind] = amounts[kind].used_bytes;
+	}
 }
 
 /* The counters include what processes that left had allocated (and so freed), which keeps them from
  * going down. */
 void device_read(struct device *device, unsigned int kinds, struct amount amounts[KIND_COUNT])
 {
-	struct device_sum sum = {kinds, amounts};
-
 	for (int kind = 0; kind < KIND_COUNT; kind++)
 		if (kinds >> kind & 1)
 			amounts[kind] = device->gone[kind];
-	g_tree_foreach(device->holdings, device_sum_one, &sum);
-	for (int kind = 0; kind < KIND_COUNT; kind++) {
-		if (!(kinds >> kind & 1))
-			continue;
-		if (amounts[kind].used_bytes > device->peak_bytes[kind])
-			device->peak_bytes[kind] = amounts[kind].used_bytes;
-	}
+	holdings_add((struct holding **)device->users->pdata, device->users->len, kinds, amounts);
+	device_note_peaks(device, kinds, amounts);
 }
 
 void device_peak_reset(struct device *device, enum kind kind)

@@ -58,7 +58,7 @@ int ledger_view_chunk(const struct ledger_view *view, uint32_t chunk, struct led
 {
 	struct ledger_record again[LEDGER_CHUNK_RECORDS];
 	uint64_t offset =
-	    LEDGER_OFFSET_RECORDS + (uint64_t)chunk * LEDGER_CHUNK_RECORDS * sizeof *records;
+		LEDGER_OFFSET_RECORDS + (uint64_t)chunk * LEDGER_CHUNK_RECORDS * sizeof *records;
 	struct ledger_chunk entry;
 	int live = 0;
 

@@ -208,9 +208,9 @@ static void cell_read(const struct ledger_cell *cell, struct amount *amount)
 	uint64_t freed_bytes = word_get(&cell->freed_bytes);
 	uint64_t freed_buffers = word_get(&cell->freed_buffers);
 	struct amount part = {
-	    .allocated_bytes = word_get(&cell->allocated_bytes),
-	    .allocated_buffers = word_get(&cell->allocated_buffers),
-	    .failures = word_get(&cell->failures),
+		.allocated_bytes = word_get(&cell->allocated_bytes),
+		.allocated_buffers = word_get(&cell->allocated_buffers),
+		.failures = word_get(&cell->failures),
 	};
 
 	part.used_bytes = difference(part.allocated_bytes, freed_bytes, LEDGER_MAX_BYTES);
@@ -223,7 +223,7 @@ void ledger_view_amounts(struct ledger_view *view, uint64_t slots, unsigned int 
 {
 	uint32_t count = shards_mapped(view);
 	const struct ledger_shard *shards =
-	    (const void *)((const char *)view->header + LEDGER_OFFSET_COUNTERS);
+		(const void *)((const char *)view->header + LEDGER_OFFSET_COUNTERS);
 
 	for (uint32_t i = 0; i < count; i++) {
 		/* A page that its owner never touched is a hole; reading it would fill it. */
@@ -241,7 +241,7 @@ void ledger_view_amounts(struct ledger_view *view, uint64_t slots, unsigned int 
 uint64_t ledger_view_peak(const struct ledger_view *view, uint32_t row, enum kind kind)
 {
 	const struct ledger_process_cell(*process)[LEDGER_KINDS] =
-	    (const void *)((const char *)view->header + LEDGER_OFFSET_PROCESS);
+		(const void *)((const char *)view->header + LEDGER_OFFSET_PROCESS);
 	uint64_t peak = word_get(&process[row][kind].peak_bytes);
 
 	return peak < LEDGER_MAX_BYTES ? peak : LEDGER_MAX_BYTES;

@@ -12,15 +12,16 @@
 #include <glib.h>
 
 struct ledger_view {
+	/* What every read needs comes first, in one cache line. */
+	const struct ledger_header *header;
+	uint32_t mapped_shards;
+	uint32_t seen_generation; /* of the device table, as last bound; 0: never */
+	size_t mapped_bytes;
 	int fd; /* owned */
 	dev_t file_device;
 	ino_t inode;
 	uint64_t capacity; /* of records, as checked */
-	const struct ledger_header *header;
-	size_t mapped_bytes;
-	uint32_t mapped_shards;
-	uint32_t seen_generation; /* of the device table, as last bound; 0: never */
-	char (*tags)[48];         /* printable copies, numbered as in the ledger */
+	char (*tags)[48];  /* printable copies, numbered as in the ledger */
 	uint32_t tags_read;
 };
 
@@ -46,6 +47,23 @@ bool ledger_view_identity(const struct ledger_view *view, uint32_t index,
 /* Adds the sums of all shards for the device indices in `slots`. */
 void ledger_view_amounts(struct ledger_view *view, uint64_t slots, unsigned int kinds,
 			 struct amount amounts[KIND_COUNT]);
+
+/* Begin to fetch what a read will need. `view` is the first member of its owner, so that a pointer
+ * to that will do, and nothing else is touched. */
+static inline void ledger_view_fetch(const struct ledger_view *view)
+{
+	__builtin_prefetch(&view->header->shards_used);
+}
+
+static inline void ledger_view_fetch_cells(const struct ledger_view *view, uint64_t slots,
+					   unsigned int kinds)
+{
+	const struct ledger_shard *first =
+		(const void *)((const char *)view->header + LEDGER_OFFSET_COUNTERS);
+
+	if (slots)
+		__builtin_prefetch(&first->cells[__builtin_ctzll(slots)][__builtin_ctz(kinds)]);
+}
 
 /* Row LEDGER_ALL_DEVICES, or a device index. */
 uint64_t ledger_view_peak(const struct ledger_view *view, uint32_t row, enum kind kind);

@@ -11,10 +11,10 @@ static const struct {
 	const char *name;
 	GLogLevelFlags level;
 } levels[] = {
-    {"error", G_LOG_LEVEL_CRITICAL},
-    {"warning", G_LOG_LEVEL_WARNING},
-    {"info", G_LOG_LEVEL_INFO},
-    {"debug", G_LOG_LEVEL_DEBUG},
+	{"error", G_LOG_LEVEL_CRITICAL},
+	{"warning", G_LOG_LEVEL_WARNING},
+	{"info", G_LOG_LEVEL_INFO},
+	{"debug", G_LOG_LEVEL_DEBUG},
 };
 
 static GLogLevelFlags lowest = G_LOG_LEVEL_INFO;

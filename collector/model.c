@@ -70,8 +70,8 @@ struct process *model_process_by_pid(const struct model *model, pid_t pid)
 	return g_tree_lookup(model->processes, GINT_TO_POINTER(pid));
 }
 
-struct process *model_process_add(struct model *model, struct source *source, pid_t pid, uid_t uid,
-				  gid_t gid, uint64_t start_ticks)
+struct process *model_process_add(struct model *model, struct source *source, void *source_data,
+				  pid_t pid, uid_t uid, gid_t gid, uint64_t start_ticks)
 {
 	struct process *process = model_process_by_pid(model, pid);
 
@@ -83,6 +83,7 @@ struct process *model_process_add(struct model *model, struct source *source, pi
 	process->uid = uid;
 	process->gid = gid;
 	process->source = source;
+	process->source_data = source_data;
 	process->start_ticks = start_ticks;
 	process->start_ns = proc_ticks_to_epoch_ns(start_ticks);
 	process->seen_ns = model->now_ns();
@@ -101,7 +102,6 @@ static void holding_retire(struct holding *holding)
 
 	device_read(device, KINDS_ALL, sums);
 	holding_read(holding, KINDS_ALL, amounts);
-	g_tree_remove(device->holdings, GINT_TO_POINTER(holding->process->pid));
 	for (int kind = 0; kind < KIND_COUNT; kind++) {
 		amounts[kind].used_bytes = 0;
 		amounts[kind].used_buffers = 0;
@@ -115,10 +115,22 @@ void model_process_remove(struct model *model, struct process *process)
 		struct holding *holding = process->holdings->pdata[process->holdings->len - 1];
 
 		holding_retire(holding);
-		g_ptr_array_remove(process->holdings, holding);
+		model_let_go(holding);
 	}
 	g_hash_table_remove(model->process_by_serial, &process->serial);
 	g_tree_remove(model->processes, GINT_TO_POINTER(process->pid));
+}
+
+/* The last of the device's users takes the place of the one that goes. */
+void model_let_go(struct holding *holding)
+{
+	struct device *device = holding->device;
+	struct holding *last = device->users->pdata[device->users->len - 1];
+
+	last->place = holding->place;
+	g_ptr_array_remove_index_fast(device->users, holding->place);
+	g_tree_remove(device->holdings, GINT_TO_POINTER(holding->process->pid));
+	g_ptr_array_remove(holding->process->holdings, holding);
 }
 
 struct holding *process_holding(const struct process *process, const struct device *device)
@@ -141,10 +153,8 @@ static void index_release(struct process *process, const struct device *keep, ui
 		if (holding->device == keep || !(holding->slots & bit))
 			continue;
 		holding->slots &= ~bit;
-		if (holding->slots)
-			continue;
-		g_tree_remove(holding->device->holdings, GINT_TO_POINTER(process->pid));
-		g_ptr_array_remove_index(process->holdings, i);
+		if (!holding->slots)
+			model_let_go(holding);
 	}
 }
 
@@ -165,6 +175,10 @@ void model_hold(struct model *model, struct process *process, struct device *dev
 		holding = g_new0(struct holding, 1);
 		holding->process = process;
 		holding->device = device;
+		holding->source = process->source;
+		holding->source_data = process->source_data;
+		holding->place = device->users->len;
+		g_ptr_array_add(device->users, holding);
 		g_ptr_array_add(process->holdings, holding);
 		g_ptr_array_sort(process->holdings, holding_compare);
 		g_tree_insert(device->holdings, GINT_TO_POINTER(process->pid), holding);
@@ -187,26 +201,38 @@ void amount_add(struct amount *to, const struct amount *from)
 	add_capped(&to->failures, from->failures);
 }
 
-void holding_read(const struct holding *holding, unsigned int kinds,
+static void amounts_clear(struct amount amounts[KIND_COUNT], unsigned int kinds)
+{
+	for (; kinds; kinds &= kinds - 1)
+		amounts[__builtin_ctz(kinds)] = (struct amount){0};
+}
+
+void holdings_add(struct holding *const *holdings, size_t count, unsigned int kinds,
 		  struct amount amounts[KIND_COUNT])
 {
-	struct source *source = holding->process->source;
+	size_t end;
 
-	source->ops->read(source, holding, kinds, amounts);
+	for (size_t from = 0; from < count; from = end) {
+		struct source *source = holdings[from]->source;
+
+		for (end = from + 1; end < count && holdings[end]->source == source; end++)
+			;
+		source->ops->read(source, holdings + from, end - from, kinds, amounts);
+	}
+}
+
+void holding_read(struct holding *holding, unsigned int kinds, struct amount amounts[KIND_COUNT])
+{
+	amounts_clear(amounts, kinds);
+	holdings_add(&holding, 1, kinds, amounts);
 }
 
 void process_read(const struct process *process, unsigned int kinds,
 		  struct amount amounts[KIND_COUNT])
 {
-	struct amount part[KIND_COUNT];
-
-	memset(amounts, 0, KIND_COUNT * sizeof *amounts);
-	for (guint i = 0; i < process->holdings->len; i++) {
-		holding_read(process->holdings->pdata[i], kinds, part);
-		for (int kind = 0; kind < KIND_COUNT; kind++)
-			if (kinds >> kind & 1)
-				amount_add(&amounts[kind], &part[kind]);
-	}
+	amounts_clear(amounts, kinds);
+	holdings_add((struct holding **)process->holdings->pdata, process->holdings->len, kinds,
+		     amounts);
 }
 
 uint64_t holding_peak(const struct holding *holding, enum kind kind, uint64_t used_bytes)

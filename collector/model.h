@@ -36,7 +36,8 @@ struct device {
 	uint32_t number; /* N of deviceN */
 	uid_t creator;
 	struct identity identity;
-	GTree *holdings; /* pid -> struct holding */
+	GTree *holdings;  /* pid -> struct holding */
+	GPtrArray *users; /* the same, in no order, for summing */
 	uint64_t created_ns;
 	uint64_t peak_bytes[KIND_COUNT];
 	struct amount gone[KIND_COUNT]; /* what processes that left had allocated, and failures */
@@ -61,6 +62,9 @@ struct process {
 struct holding {
 	struct process *process;
 	struct device *device;
+	struct source *source; /* of the process, as is source_data */
+	void *source_data;
+	guint place;    /* in device.users */
 	uint64_t slots; /* a bit for each of the process's device indices that means this device */
 };
 
@@ -96,9 +100,9 @@ struct device *model_device_numbered(const struct model *model, uint32_t number)
 struct process *model_process_by_pid(const struct model *model, pid_t pid);
 
 /* Adds a process. One of the same pid that is still there has ended and is removed first. The
- * caller fills source_data. Never NULL. */
-struct process *model_process_add(struct model *model, struct source *source, pid_t pid, uid_t uid,
-				  gid_t gid, uint64_t start_ticks);
+ * source's data goes with it. Never NULL. */
+struct process *model_process_add(struct model *model, struct source *source, void *source_data,
+				  pid_t pid, uid_t uid, gid_t gid, uint64_t start_ticks);
 void model_process_remove(struct model *model, struct process *process);
 
 /* Finds or makes the device that the identity means: by ASIC id, else PCI address, else index. NULL
@@ -109,15 +113,23 @@ struct device *model_device_get(struct model *model, const struct identity *iden
 void model_hold(struct model *model, struct process *process, struct device *device,
 		uint32_t index);
 
+/* Ends a holding, in both lists. */
+void model_let_go(struct holding *holding);
+
 struct holding *process_holding(const struct process *process, const struct device *device);
 
-/* Reads the sums now. A sum that would overflow stays at its limit. */
-void holding_read(const struct holding *holding, unsigned int kinds,
-		  struct amount amounts[KIND_COUNT]);
+/* Read the sums now. A sum that would overflow stays at its limit. */
+void holding_read(struct holding *holding, unsigned int kinds, struct amount amounts[KIND_COUNT]);
 void device_read(struct device *device, unsigned int kinds, struct amount amounts[KIND_COUNT]);
 void process_read(const struct process *process, unsigned int kinds,
 		  struct amount amounts[KIND_COUNT]);
+/* Adds to what is there. */
+void holdings_add(struct holding *const *holdings, size_t count, unsigned int kinds,
+		  struct amount amounts[KIND_COUNT]);
 void amount_add(struct amount *to, const struct amount *from);
+
+/* Sums that were read elsewhere count for the device's peaks. */
+void device_note_peaks(struct device *device, unsigned int kinds, const struct amount *amounts);
 
 /* The device's peak starts again at what is in use now. */
 void device_peak_reset(struct device *device, enum kind kind);

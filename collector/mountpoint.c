@@ -70,7 +70,7 @@ static int unmount_as_user(const char *path)
 
 	if (!g_spawn_sync(NULL, (char **)argv, NULL,
 			  G_SPAWN_SEARCH_PATH | G_SPAWN_STDOUT_TO_DEV_NULL |
-			      G_SPAWN_STDERR_TO_DEV_NULL,
+				  G_SPAWN_STDERR_TO_DEV_NULL,
 			  NULL, NULL, NULL, NULL, &status, NULL))
 		return -ENOENT;
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EPERM;

@@ -69,33 +69,38 @@ static bool may_bind(struct native *native, struct ledger *ledger)
 	return true;
 }
 
+#define AHEAD 8 /* ledgers whose first line is fetched while this one is looked at */
+
 static void native_sync(struct source *source)
 {
 	struct native *native = (struct native *)source;
-	GHashTableIter iter;
-	gpointer key;
+	GPtrArray *ledgers = native->ledgers;
 
 	if (native->before_sync)
 		native->before_sync(native->before_sync_data);
-	g_hash_table_iter_init(&iter, native->ledgers);
-	while (g_hash_table_iter_next(&iter, &key, NULL)) {
-		struct ledger *ledger = key;
+	for (guint i = 0; i < ledgers->len; i++) {
+		struct ledger *ledger = ledgers->pdata[i];
 
+		if (i + AHEAD < ledgers->len)
+			ledger_view_fetch(ledgers->pdata[i + AHEAD]);
 		if (ledger_view_generation(&ledger->view) != ledger->view.seen_generation &&
 		    may_bind(native, ledger))
 			ledger_bind(native, ledger);
 	}
 }
 
-static void native_read(struct source *source, const struct holding *holding, unsigned int kinds,
-			struct amount amounts[KIND_COUNT])
+static void native_read(struct source *source, struct holding *const *holdings, size_t count,
+			unsigned int kinds, struct amount amounts[KIND_COUNT])
 {
-	struct ledger *ledger = ledger_of(holding->process);
-
 	(void)source;
-	for (unsigned int rest = kinds; rest; rest &= rest - 1)
-		amounts[__builtin_ctz(rest)] = (struct amount){0};
-	ledger_view_amounts(&ledger->view, holding->slots, kinds, amounts);
+	for (size_t i = 0; i < count; i++) {
+		struct ledger *ledger = holdings[i]->source_data;
+
+		if (i + AHEAD < count)
+			ledger_view_fetch_cells(holdings[i + AHEAD]->source_data,
+						holdings[i + AHEAD]->slots, kinds);
+		ledger_view_amounts(&ledger->view, holdings[i]->slots, kinds, amounts);
+	}
 }
 
 /* The library's own mark, which is per device index: exact for a holding of one index. */
@@ -142,7 +147,7 @@ static uint32_t device_number(const struct process *process, uint32_t index)
 	return UINT32_MAX;
 }
 
-/* A chunk at a time, so there must be room for one. */
+/* A chunk at a time, as many as there is room for if all were full: empty ones are work too. */
 static size_t native_buffers(struct source *source, const struct process *process,
 			     struct buffer_cursor *cursor, struct buffer *rows, size_t room)
 {
@@ -151,7 +156,7 @@ static size_t native_buffers(struct source *source, const struct process *proces
 	size_t count = 0;
 
 	(void)source;
-	while (!cursor->done && room - count >= LEDGER_CHUNK_RECORDS) {
+	for (; !cursor->done && room >= LEDGER_CHUNK_RECORDS; room -= LEDGER_CHUNK_RECORDS) {
 		int live = ledger_view_chunk(&ledger->view, (uint32_t)cursor->next, records);
 
 		if (live < 0)
@@ -165,13 +170,13 @@ static size_t native_buffers(struct source *source, const struct process *proces
 			if (device == UINT32_MAX)
 				continue;
 			rows[count++] = (struct buffer){
-			    .address = record->address,
-			    .size_bytes = record->size,
-			    .time_ns = record->time_ns,
-			    .thread = record->thread,
-			    .device = device,
-			    .kind = record->kind,
-			    .tag = ledger_view_tag(&ledger->view, record->tag),
+				.address = record->address,
+				.size_bytes = record->size,
+				.time_ns = record->time_ns,
+				.thread = record->thread,
+				.device = device,
+				.kind = record->kind,
+				.tag = ledger_view_tag(&ledger->view, record->tag),
 			};
 		}
 	}
@@ -179,13 +184,13 @@ static size_t native_buffers(struct source *source, const struct process *proces
 }
 
 static const struct source_ops native_ops = {
-    .sync = native_sync,
-    .read = native_read,
-    .holding_peak = native_holding_peak,
-    .peak = native_peak,
-    .errors = native_errors,
-    .buffer_estimate = native_buffer_estimate,
-    .buffers = native_buffers,
+	.sync = native_sync,
+	.read = native_read,
+	.holding_peak = native_holding_peak,
+	.peak = native_peak,
+	.errors = native_errors,
+	.buffer_estimate = native_buffer_estimate,
+	.buffers = native_buffers,
 };
 
 static void ledger_free(gpointer data)
@@ -203,21 +208,17 @@ void native_init(struct native *native, struct model *model)
 	native->source.ops = &native_ops;
 	native->source.state = SOURCE_DOWN;
 	native->model = model;
-	native->ledgers = g_hash_table_new_full(inode_hash, inode_equal, ledger_free, NULL);
+	native->by_inode = g_hash_table_new_full(inode_hash, inode_equal, ledger_free, NULL);
+	native->ledgers = g_ptr_array_new();
 	model_add_source(model, &native->source);
 }
 
 void native_fini(struct native *native)
 {
-	GHashTableIter iter;
-	gpointer key;
-
-	g_hash_table_iter_init(&iter, native->ledgers);
-	while (g_hash_table_iter_next(&iter, &key, NULL)) {
-		model_process_remove(native->model, ((struct ledger *)key)->process);
-		g_hash_table_iter_remove(&iter);
-	}
-	g_hash_table_destroy(native->ledgers);
+	while (native->ledgers->len)
+		native_release(native, native->ledgers->pdata[0]);
+	g_ptr_array_free(native->ledgers, TRUE);
+	g_hash_table_destroy(native->by_inode);
 }
 
 /* The number in the header is what the process calls itself, which in a container is not what we
@@ -252,7 +253,7 @@ struct ledger *native_adopt(struct native *native, int fd, pid_t pid, uid_t uid,
 	}
 	if (!is_own_ledger(native, &ledger->view, pid))
 		*why = "it is the ledger of another process";
-	else if (g_hash_table_contains(native->ledgers, ledger))
+	else if (g_hash_table_contains(native->by_inode, ledger))
 		*why = "it is known already";
 	else if (proc_start_ticks(native->model->proc, pid, &start_ticks))
 		*why = "its process has ended";
@@ -262,16 +263,21 @@ struct ledger *native_adopt(struct native *native, int fd, pid_t pid, uid_t uid,
 		return NULL;
 	}
 	release_old(native, pid);
-	ledger->process =
-	    model_process_add(native->model, &native->source, pid, uid, gid, start_ticks);
-	ledger->process->source_data = ledger;
-	g_hash_table_add(native->ledgers, ledger);
+	ledger->process = model_process_add(native->model, &native->source, ledger, pid, uid, gid,
+					    start_ticks);
+	ledger->place = native->ledgers->len;
+	g_ptr_array_add(native->ledgers, ledger);
+	g_hash_table_add(native->by_inode, ledger);
 	ledger_bind(native, ledger);
 	return ledger;
 }
 
 void native_release(struct native *native, struct ledger *ledger)
 {
+	struct ledger *last = native->ledgers->pdata[native->ledgers->len - 1];
+
 	model_process_remove(native->model, ledger->process);
-	g_hash_table_remove(native->ledgers, ledger);
+	last->place = ledger->place;
+	g_ptr_array_remove_index_fast(native->ledgers, ledger->place);
+	g_hash_table_remove(native->by_inode, ledger);
 }

@@ -12,7 +12,8 @@
 struct native {
 	struct source source;
 	struct model *model;
-	GHashTable *ledgers; /* struct ledger -> itself, known by the memory file's inode */
+	GHashTable *by_inode; /* struct ledger -> itself, known by the memory file's inode */
+	GPtrArray *ledgers;   /* the same, in no order, for looking at all */
 	/* Called by sync before anything else: lets the server take in who is waiting. */
 	void (*before_sync)(void *data);
 	void *before_sync_data;
@@ -25,6 +26,7 @@ struct native {
 struct ledger {
 	struct ledger_view view;
 	struct process *process;
+	guint place;    /* in native.ledgers */
 	uint32_t binds; /* how often its devices were bound: see may_bind() */
 	uint64_t last_bind_ns;
 	void *peer; /* the server's */

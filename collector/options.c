@@ -9,19 +9,19 @@
 const char *argp_program_version = "ttmemd " TTMEM_VERSION;
 
 static const struct argp_option argp_options[] = {
-    {"mount", 'm', "DIR", 0, "Mount at DIR, an empty directory [/run/ttmem]", 0},
-    {"socket", 's', "PATH", 0, "Listen for clients at PATH [/run/ttmemd/ttmemd.sock]", 0},
-    {"foreground", 'f', NULL, 0, "Stay in the foreground and log to stderr", 0},
-    {"log-level", 'l', "LEVEL", 0, "error, warning, info or debug [info]", 0},
-    {0},
+	{"mount", 'm', "DIR", 0, "Mount at DIR, an empty directory [/run/ttmem]", 0},
+	{"socket", 's', "PATH", 0, "Listen for clients at PATH [/run/ttmemd/ttmemd.sock]", 0},
+	{"foreground", 'f', NULL, 0, "Stay in the foreground and log to stderr", 0},
+	{"log-level", 'l', "LEVEL", 0, "error, warning, info or debug [info]", 0},
+	{0},
 };
 
 static const char doc[] =
-    "Shows which process holds how much Tenstorrent device memory, as files."
-    "\vRun by an ordinary user, it shows that user's own processes and uses "
-    "$XDG_RUNTIME_DIR/ttmem and $XDG_RUNTIME_DIR/ttmemd/ttmemd.sock.\n\n"
-    "It ends, and unmounts, at SIGTERM or SIGINT. Exit status: 0, 64 for a wrong command line, "
-    "78 when it cannot run as configured (the message says what to do), 1 for anything else.";
+	"Shows which process holds how much Tenstorrent device memory, as files."
+	"\vRun by an ordinary user, it shows that user's own processes and uses "
+	"$XDG_RUNTIME_DIR/ttmem and $XDG_RUNTIME_DIR/ttmemd/ttmemd.sock.\n\n"
+	"It ends, and unmounts, at SIGTERM or SIGINT. Exit status: 0, 64 for a wrong command line, "
+	"78 when it cannot run as configured (the message says what to do), 1 for anything else.";
 
 static error_t parse_one(int key, char *value, struct argp_state *state)
 {

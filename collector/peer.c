@@ -22,14 +22,16 @@
 #define SO_PEERPIDFD 77 /* Linux 6.5 */
 #endif
 
-#define HELLO_MAX       256
-#define DESCRIPTORS_MAX 4 /* that one message may bring; two are meant to come */
+#define HELLO_MAX 256
+#define DESCRIPTORS_MAX                                                          \
+	253 /* SCM_MAX_FD: with less room the kernel would close the rest itself \
+	     */
 
 static void peer_unuse(struct peer *peer)
 {
 	if (--peer->users)
 		return;
-	close(peer->fd);
+	descriptors_discard(&peer->fd, 1);
 	if (peer->pidfd >= 0)
 		close(peer->pidfd);
 	if (peer->eventfd >= 0)
@@ -94,7 +96,7 @@ static void maps_search(uv_work_t *work)
 		return;
 	while (!peer->still_mapped && fgets(line, sizeof line, maps))
 		peer->still_mapped =
-		    sscanf(line, "%*s %*s %*s %*s %lu", &inode) == 1 && inode == peer->inode;
+			sscanf(line, "%*s %*s %*s %*s %lu", &inode) == 1 && inode == peer->inode;
 	fclose(maps);
 }
 
@@ -244,14 +246,15 @@ static void peer_hello(struct peer *peer, struct parcel *parcel)
 	struct server *server = peer->server;
 	const char *why = parcel_fault(parcel, peer);
 
-	if (!why && !watch_life(peer))
-		why = "its process has ended";
-	if (!why)
+	if (!why && watch_life(peer))
 		peer->ledger = native_adopt(server->native, parcel->fds[0], peer->pid, peer->uid,
 					    peer->gid, &why);
 	if (!peer->ledger) {
 		descriptors_discard(parcel->fds, parcel->count);
-		peer_refuse(peer, why);
+		if (why && !(peer->pidfd >= 0 && has_ended(peer->pidfd)))
+			peer_refuse(peer, why);
+		else
+			peer_end(peer);
 		return;
 	}
 	peer->ledger->peer = peer;
@@ -299,6 +302,8 @@ static const char *limit_reached(const struct server *server, const struct user 
 		return "its user has too many clients";
 	if (user->silent >= SERVER_MAX_SILENT)
 		return "its user has too many connections that say nothing";
+	if (!trusted && descriptors_pending() >= SERVER_MAX_PENDING)
+		return "too many descriptors from clients cannot be closed";
 	return NULL;
 }
 
@@ -316,13 +321,12 @@ void peer_new(struct server *server, int fd)
 	user = server_user(server, creds.uid);
 	limit = creds.pid <= 0 ? "its process is in a pid namespace that we do not see"
 			       : limit_reached(server, user);
-	if (!limit && setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on))
-		limit = "its credentials cannot be had";
 	if (limit) {
 		server_refuse(server, user, creds.pid, limit);
-		close(fd);
+		descriptors_discard(&fd, 1);
 		return;
 	}
+	setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
 	peer = g_new0(struct peer, 1);
 	peer->server = server;
 	peer->user = user;

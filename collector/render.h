@@ -51,17 +51,17 @@ struct render {
 
 typedef bool render_fn(struct render *render);
 
-/* render_root.c */
+/* render_root.c, render_summary.c */
 render_fn render_version, render_status, render_summary;
 
 /* render_device.c */
 render_fn render_device_arch, render_device_board, render_device_asic_id, render_device_pci,
-    render_device_remote, render_device_total, render_device_free, render_device_used,
-    render_device_peak, render_device_stat;
+	render_device_remote, render_device_total, render_device_free, render_device_used,
+	render_device_peak, render_device_stat;
 
 /* render_process.c */
 render_fn render_process_used, render_process_total, render_process_comm, render_process_uid,
-    render_process_start_time, render_process_peak, render_process_stat, render_holding_used;
+	render_process_start_time, render_process_peak, render_process_stat, render_holding_used;
 
 /* render_buffers.c */
 render_fn render_buffers;

@@ -22,8 +22,9 @@ static void unlisted(struct render *render)
 
 	source->ops->errors(source, render->process, &errors);
 	if (errors.unlisted)
-		g_string_append_printf(
-		    render->out, "# truncated: %lu more buffers are not listed\n", errors.unlisted);
+		g_string_append_printf(render->out,
+				       "# truncated: %lu more buffers are not listed\n",
+				       errors.unlisted);
 }
 
 bool render_buffers(struct render *render)
@@ -38,13 +39,13 @@ bool render_buffers(struct render *render)
 		g_string_append(render->out, "device kind     address            size            "
 					     "age_sec tag              thread\n");
 	while (!cursor->buffers.done && made < RENDER_SLICE_ROWS) {
-		size_t count =
-		    source->ops->buffers(source, render->process, &cursor->buffers, rows, BATCH);
+		size_t count = source->ops->buffers(source, render->process, &cursor->buffers, rows,
+						    BATCH);
 
 		for (size_t i = 0; i < count; i++)
 			row(render->out, &rows[i], now_ns);
 		cursor->rows += count;
-		made += count ? count : BATCH;
+		made += BATCH; /* looking at free places is work, too */
 	}
 	if (cursor->buffers.done)
 		unlisted(render);

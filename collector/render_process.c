@@ -63,8 +63,8 @@ bool render_process_peak(struct render *render)
 	process_read(render->process, KINDS_ALL, amounts);
 	for (int kind = 0; kind < KIND_COUNT; kind++)
 		g_string_append_printf(
-		    render->out, "%s %lu\n", kind_name((enum kind)kind),
-		    process_peak(render->process, (enum kind)kind, amounts[kind].used_bytes));
+			render->out, "%s %lu\n", kind_name((enum kind)kind),
+			process_peak(render->process, (enum kind)kind, amounts[kind].used_bytes));
 	return true;
 }
 

@@ -131,8 +131,12 @@ static void listening(struct server *server, bool on)
 	}
 }
 
+/* SO_PASSCRED comes before listen(): what a client sends before it is accepted must have its
+ * credentials too. Connections inherit it; the client sets it on its own side as well, for kernels
+ * where they do not. */
 static int listen_at(const char *path)
 {
+	const int on = 1;
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd, error;
 
@@ -143,7 +147,7 @@ static int listen_at(const char *path)
 	if (fd < 0)
 		return -errno;
 	if (bind(fd, (struct sockaddr *)&address, sizeof address) || chmod(path, 0666) ||
-	    listen(fd, BACKLOG)) {
+	    setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) || listen(fd, BACKLOG)) {
 		error = -errno;
 		close(fd);
 		return error;

@@ -11,6 +11,7 @@
 #define SERVER_MAX_CLIENTS          4096
 #define SERVER_MAX_CLIENTS_PER_USER 256 /* of a user who is neither root nor the daemon's own */
 #define SERVER_MAX_SILENT           64  /* connections of one user that have not said hello */
+#define SERVER_MAX_PENDING          256 /* descriptors from clients that wait to be closed */
 #define SERVER_HELLO_TIMEOUT_MS     5000
 
 /* What one user has here; kept while it has anything, and for the log's sake after a refusal. */

@@ -65,9 +65,11 @@ struct source_ops {
 	 * happened before this call. */
 	void (*sync)(struct source *source);
 
-	/* The sums now, for the kinds whose bit is set; other elements are not touched. */
-	void (*read)(struct source *source, const struct holding *holding, unsigned int kinds,
-		     struct amount amounts[KIND_COUNT]);
+	/* Adds the sums of these holdings, all this source's, as they are now, for the kinds whose
+	 * bit is set; other elements are not touched. Many at once, because a device can have
+	 * thousands and each costs a few cache misses that can overlap. */
+	void (*read)(struct source *source, struct holding *const *holdings, size_t count,
+		     unsigned int kinds, struct amount amounts[KIND_COUNT]);
 
 	/* The highest sum of one kind on one device, as the process's own library saw it. */
 	uint64_t (*holding_peak)(struct source *source, const struct holding *holding,

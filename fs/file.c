@@ -94,12 +94,12 @@ static void file_make(struct file *file)
 	struct fs *fs = file->fs;
 	struct spot spot;
 	struct render render = {
-	    .model = fs->model,
-	    .reader = &file->reader,
-	    .status = fs->status,
-	    .status_data = fs->status_data,
-	    .cursor = &file->cursor,
-	    .out = file->text,
+		.model = fs->model,
+		.reader = &file->reader,
+		.status = fs->status,
+		.status_data = fs->status_data,
+		.cursor = &file->cursor,
+		.out = file->text,
 	};
 
 	if (!file->started)

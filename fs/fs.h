@@ -6,6 +6,7 @@
 #ifndef FS_H
 #define FS_H
 
+#include "spin.h"
 #include "tree.h"
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
@@ -27,6 +28,7 @@ struct fs {
 	uv_loop_t *loop;
 	struct fuse_session *session;
 	struct fuse_buf buf;
+	struct spin spin;
 	uv_poll_t poll;
 	uv_idle_t idle;      /* runs while `making` is not empty */
 	GHashTable *nodes;   /* ino -> struct node */

@@ -80,8 +80,8 @@ void node_stat(const struct fs *fs, const struct spot *spot, struct stat *st)
 	st->st_blksize = 4096;
 	if (spot->entry)
 		st->st_size = spot->entry->shape == SHAPE_TABLE && node && node->has_text
-				  ? (off_t)node->size
-				  : VALUE_SIZE;
+				      ? (off_t)node->size
+				      : VALUE_SIZE;
 	st->st_mtim.tv_sec = (time_t)(changed / 1000000000u);
 	st->st_mtim.tv_nsec = (long)(changed % 1000000000u);
 	st->st_atim = st->st_ctim = st->st_mtim;

@@ -25,8 +25,8 @@ static bool is_dir(const struct spot *spot)
 static void ops_init(void *data, struct fuse_conn_info *conn)
 {
 	(void)data;
-	conn->want &=
-	    ~(unsigned int)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
+	conn->want &= ~(unsigned int)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
+				      FUSE_CAP_SPLICE_MOVE);
 }
 
 /* Directory entries may be kept for long where the name always means the same; a process's must be

@@ -205,7 +205,7 @@ static uint64_t lookup_pid(const struct model *model, const struct spot *dir, co
 {
 	long number = number_of(name);
 	const struct process *process =
-	    number < 1 ? NULL : model_process_by_pid(model, (pid_t)number);
+		number < 1 ? NULL : model_process_by_pid(model, (pid_t)number);
 
 	if (!process)
 		return 0;

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The least a FUSE file system can do, as the baseline for a read of ttmemd's mount: libfuse's
+ * low-level interface and its own single-threaded loop, one file with a short number, no flush.
+ *
+ *   fuse_min DIR    serves DIR/value until SIGTERM, then unmounts
+ */
+#define FUSE_USE_VERSION 314
+#include <fuse_lowlevel.h>
+#include <signal.h>
+#include <sys/prctl.h>
+
+#include "measure.h"
+
+#define VALUE_INODE 2
+#define TIMEOUT_SEC 1.0 /* what libfuse's high-level interface has by default */
+
+static const char value_text[] = "17179869184\n";
+
+static int describe(fuse_ino_t inode, struct stat *st)
+{
+	*st = (struct stat){.st_ino = inode};
+	switch (inode) {
+	case FUSE_ROOT_ID:
+		st->st_mode = S_IFDIR | 0555;
+		st->st_nlink = 2;
+		return 0;
+	case VALUE_INODE:
+		st->st_mode = S_IFREG | 0444;
+		st->st_nlink = 1;
+		st->st_size = 4096;
+		return 0;
+	default:
+		return ENOENT;
+	}
+}
+
+static void on_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
+{
+	struct fuse_entry_param entry = {
+		.ino = VALUE_INODE, .attr_timeout = TIMEOUT_SEC, .entry_timeout = TIMEOUT_SEC};
+
+	if (parent != FUSE_ROOT_ID || strcmp(name, "value") != 0) {
+		fuse_reply_err(request, ENOENT);
+		return;
+	}
+	describe(VALUE_INODE, &entry.attr);
+	fuse_reply_entry(request, &entry);
+}
+
+static void on_getattr(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *file)
+{
+	struct stat st;
+	int error = describe(inode, &st);
+
+	(void)file;
+	if (error)
+		fuse_reply_err(request, error);
+	else
+		fuse_reply_attr(request, &st, TIMEOUT_SEC);
+}
+
+static void on_open(fuse_req_t request, fuse_ino_t inode, struct fuse_file_info *file)
+{
+	if (inode != VALUE_INODE) {
+		fuse_reply_err(request, EISDIR);
+		return;
+	}
+	file->direct_io = 1;
+	file->noflush = 1;
+	fuse_reply_open(request, file);
+}
+
+static void on_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
+		    struct fuse_file_info *file)
+{
+	size_t length = sizeof(value_text) - 1;
+	size_t start = (size_t)offset < length ? (size_t)offset : length;
+	size_t rest = length - start;
+
+	(void)inode;
+	(void)file;
+	fuse_reply_buf(request, value_text + start, rest < size ? rest : size);
+}
+
+static const struct fuse_lowlevel_ops operations = {
+	.lookup = on_lookup,
+	.getattr = on_getattr,
+	.open = on_open,
+	.read = on_read,
+};
+
+static int serve(struct fuse_session *session, const char *directory)
+{
+	int result;
+
+	if (fuse_set_signal_handlers(session))
+		return -1;
+	/* Whatever becomes of run.py, its mounts go with it. */
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (fuse_session_mount(session, directory)) {
+		fuse_remove_signal_handlers(session);
+		return -1;
+	}
+	result = fuse_session_loop(session);
+	fuse_session_unmount(session);
+	fuse_remove_signal_handlers(session);
+	return result < 0 ? -1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct fuse_args arguments = FUSE_ARGS_INIT(1, argv);
+	struct fuse_session *session;
+	int failed;
+
+	if (argc != 2)
+		GIVE_UP(2, "usage: fuse_min DIR");
+	session = fuse_session_new(&arguments, &operations, sizeof(operations), NULL);
+	if (!session)
+		return EXIT_FAILURE;
+	failed = serve(session, argv[1]);
+	fuse_session_destroy(session);
+	fuse_opt_free_args(&arguments);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Daemons, mounts and client processes that live for one run and never outlive it."""
+
+import contextlib
+import os
+import resource
+import select
+import subprocess
+import tempfile
+import time
+
+READY_SEC = 30
+ATTACH_PROCESS_BYTES = 4 << 20  # what each process of bench/attach.c holds
+
+
+class Skipped(Exception):
+    """The machine cannot do it, which is nobody's fault."""
+
+
+class Failed(Exception):
+    """It should have run, and did not."""
+
+
+def clean_environment():
+    """Nothing that the caller has set for ttmem may change what is measured, but TTMEM_RECORDS."""
+    ours = ("TTMEM", "TT_ALLOC_TRACKING_ENABLED")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
+    if "TTMEM_RECORDS" in os.environ:
+        environment["TTMEM_RECORDS"] = os.environ["TTMEM_RECORDS"]
+    return environment
+
+
+def is_mounted(directory):
+    """Asks the mount table, because a stat of a dead mount may never return."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as table:
+        return any(line.split()[4] == directory for line in table)
+
+
+def raise_descriptor_limit(needed):
+    """The daemon inherits it, and holds some descriptors for each client."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise Skipped(f"needs {needed} file descriptors, the limit is {hard}")
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def need_fuse():
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        raise Skipped("no access to /dev/fuse")
+
+
+def end(process):
+    """SIGTERM, and SIGKILL for what does not care."""
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def unmount(directory):
+    """For what the server has left behind: each command may be missing or not allowed."""
+    for command in (["umount", "-l"], ["fusermount3", "-uz"]):
+        if not is_mounted(directory):
+            return
+        with contextlib.suppress(OSError):
+            subprocess.run(command + [directory], stderr=subprocess.DEVNULL, check=False)
+
+
+def read_text(path):
+    """Reads in a process of its own: one that hangs can be killed, and this one cannot hang."""
+    try:
+        answer = subprocess.run(["cat", path], capture_output=True, timeout=5, check=False)
+    except subprocess.TimeoutExpired:
+        return None
+    return answer.stdout.decode() if answer.returncode == 0 else None
+
+
+def log_of(mount):
+    """The end of what the server of this mount has said; shown when something goes wrong."""
+    with open(mount + ".log", encoding="utf-8", errors="replace") as text:
+        return text.read()[-500:].strip() or "it said nothing"
+
+
+def wait_for(condition, complaint, server):
+    deadline = time.monotonic() + READY_SEC
+    while not condition():
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise Failed(complaint())
+        time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def scratch():
+    """A directory of our own. It is emptied by name: rmtree must never meet a mount."""
+    directory = tempfile.mkdtemp(prefix="ttmem-bench-")
+    try:
+        yield directory
+    finally:
+        for name in os.listdir(directory):
+            path = os.path.join(directory, name)
+            with contextlib.suppress(OSError):
+                (os.rmdir if os.path.isdir(path) else os.unlink)(path)
+        with contextlib.suppress(OSError):
+            os.rmdir(directory)
+
+
+@contextlib.contextmanager
+def served(command, name, mount, probe):
+    """Runs a file-system server until the end of the block, and unmounts whatever happens."""
+    os.mkdir(mount)
+    # A session of its own: Ctrl-C reaches us alone, and we end things in their order.
+    with open(mount + ".log", "wb") as output:
+        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                                  env=clean_environment(), start_new_session=True)
+
+    def complaint():
+        return f"{name} did not come up: {log_of(mount)}"
+
+    try:
+        wait_for(lambda: read_text(os.path.join(mount, probe)), complaint, server)
+        yield server
+    finally:
+        end(server)
+        unmount(mount)
+
+
+@contextlib.contextmanager
+def minimal_file_system(build, directory):
+    """Yields the path of its one file."""
+    need_fuse()
+    mount = os.path.join(directory, "fuse_min")
+    with served([os.path.join(build, "bench", "fuse_min"), mount], "fuse_min", mount, "value"):
+        yield os.path.join(mount, "value")
+
+
+@contextlib.contextmanager
+def daemon(build, directory, name):
+    """Yields (server, mount, socket) of a ttmemd that has no clients yet."""
+    need_fuse()
+    mount = os.path.join(directory, name)
+    socket = mount + ".sock"
+    command = [os.path.join(build, "ttmemd"), "--foreground", "--mount", mount, "--socket", socket]
+    with served(command, "ttmemd", mount, "version") as server:
+        yield server, mount, socket
+
+
+def wait_until_ready(attach):
+    """Its children report to it one by one; one that hangs must not hang us."""
+    readable, _, _ = select.select([attach.stdout], [], [], READY_SEC)
+    return bool(readable) and attach.stdout.readline() == b"ready\n"
+
+
+def end_clients(attach):
+    """The end of its input ends them all, in its own good time."""
+    attach.stdin.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        attach.wait(10)
+    end(attach)
+    attach.stdout.close()
+
+
+@contextlib.contextmanager
+def clients(build, count, server, mount, socket):
+    """Yields the path of device 0's dram_used, once it shows all the processes and none else."""
+    attach = subprocess.Popen([os.path.join(build, "bench", "attach"), str(count)],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              env=clean_environment() | {"TTMEM_SOCKET": socket},
+                              start_new_session=True)
+    path = os.path.join(mount, "device0", "dram_used")
+    expected = f"{count * ATTACH_PROCESS_BYTES}\n"
+
+    def complaint():
+        return (f"{path} of {count} processes says {read_text(path)!r}, not {expected!r}; "
+                f"the daemon: {log_of(mount)}")
+
+    try:
+        if not wait_until_ready(attach):
+            raise Failed(f"{count} processes could not be started")
+        wait_for(lambda: read_text(path) == expected, complaint, server)
+        yield path
+    finally:
+        end_clients(attach)

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The programs of one round: what is run, and how its figures come back."""
+
+import json
+import os
+import subprocess
+
+from mounts import Failed, Skipped, clean_environment
+
+EXIT_SKIPPED = 77  # bench/measure.h
+TIMEOUT_SEC = 120
+
+LIVE = (1_000, 100_000, 1_000_000)
+# Options of bench/alloccost.c, and the numbers of live buffers worth the time.
+VARIANTS = {
+    "same": ([], LIVE),
+    "moving": (["-m"], LIVE),
+    "tagged": (["-g", "weights"], LIVE[:1]),
+    "ranges": (["-t", "2"], LIVE),
+    "interleaved": (["-t", "2", "-i"], LIVE),
+}
+PROCESSES = (1, 100, 1000)
+
+# Something that is there on every kernel comes last.
+SYSFS = ("/sys/kernel/mm/transparent_hugepage/enabled", "/sys/kernel/uevent_seqnum")
+PROCFS = ("/proc/sys/kernel/ostype", "/proc/loadavg")
+
+
+def run_json(command, environment):
+    """Runs one measurement to its end and returns what it prints."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SEC,
+                              env=environment, check=False)
+    except OSError as error:
+        raise Failed(str(error)) from error
+    except subprocess.TimeoutExpired as error:
+        raise Failed(f"no answer within {TIMEOUT_SEC} s") from error
+    complaint = done.stderr.strip()[-500:]
+    if done.returncode == EXIT_SKIPPED:
+        raise Skipped(complaint)
+    if done.returncode:
+        raise Failed(complaint or f"ended with {done.returncode}")
+    return json.loads(done.stdout)
+
+
+def tracking(build, directory, quick):
+    """{name: function} of what measures the client library. No daemon has a part in it."""
+    slices = "12" if quick else "40"
+    programs = os.path.join(build, "bench")
+    on = clean_environment() | {"TTMEM_SOCKET": os.path.join(directory, "nobody.sock")}
+    off = clean_environment() | {"TTMEM": "0"}
+    # On one CPU each message is a switch; that is the scheduler's business, not ours.
+    pinned = ["-p"] if len(os.sched_getaffinity(0)) > 1 else []
+
+    def program(environment, name, *options):
+        command = [os.path.join(programs, name), "-s", slices, *options]
+        return lambda: run_json(command, environment)
+
+    measurements = {
+        f"{variant} {live}": program(on, "alloccost", "-l", str(live), *options)
+        for variant, (options, counts) in VARIANTS.items() for live in counts
+    }
+    measurements["socket"] = program(off, "socketcost", *pinned)
+    measurements["off"] = program(off, "offcost")
+    return measurements
+
+
+def first_readable(candidates):
+    return next((path for path in candidates if os.access(path, os.R_OK)), None)
+
+
+def kernel_files():
+    """{name: path} of the kernel's own files to compare with."""
+    found = {"sysfs": first_readable(SYSFS), "procfs": first_readable(PROCFS)}
+    return {name: path for name, path in found.items() if path}
+
+
+def reading(build, paths, quick):
+    """{name: function} of what reads the files {name: path}, which take turns."""
+    program = os.path.join(build, "bench", "readcost")
+
+    def read(names, *options):
+        present = [name for name in names if name in paths]
+        figures = run_json([program, *options, *(paths[name] for name in present)],
+                           clean_environment())
+        return dict(zip(present, figures))
+
+    # Short slices, many of them: the files are compared with each other, not with yesterday.
+    busy = ["-s", "20" if quick else "60", "-r", "100", "-w", "30"]
+    rested = ["-s", "4" if quick else "10", "-r", "20", "-w", "0", "-p", "3000"]
+    return {
+        "busy": lambda: read(paths, *busy),
+        "rested": lambda: read(["ttmemd 1", "minimal", "sysfs"], *rested),
+    }

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the samples of all rounds to the rows of the report. Knows the targets, runs nothing."""
+
+import dataclasses
+import statistics
+
+from programs import LIVE, PROCESSES
+
+TRACKING = "Tracking on: one allocation and its free"
+OFF = "Tracking off"
+USERS = "In users' terms"
+READ = "One open, read and close of a file"
+SCALE = "The same with many processes on the device"
+
+
+@dataclasses.dataclass
+class Row:
+    part: str
+    what: str
+    unit: str
+    value: float  # median over the rounds, as are all figures here
+    lowest: float
+    highest: float
+    baseline: float = None
+    baseline_what: str = ""
+    ratio: float = None
+    target: str = ""
+    verdict: str = ""
+
+
+class Target:
+    """A limit on a row's ratio or value."""
+
+    def __init__(self, text, field, holds):
+        self.text, self.field, self.holds = text, field, holds
+
+    def judge(self, row):
+        row.target = self.text
+        row.verdict = "PASS" if self.holds(getattr(row, self.field)) else "FAIL"
+
+
+def at_most(ratio, text=None):
+    return Target(text or f"<= {ratio:g}", "ratio", lambda value: value <= ratio)
+
+
+SLOPE = Target("<= 60 ns", "value", lambda value: value <= 60)
+
+
+def make_row(part, what, unit, values, baseline=None, baseline_what="", ratios=None, target=None):
+    """Values, baselines and ratios are lists with one entry for each round."""
+    row = Row(part, what, unit, statistics.median(values), min(values), max(values))
+    if baseline:
+        row.baseline, row.baseline_what = statistics.median(baseline), baseline_what
+        ratios = ratios or [value / base for value, base in zip(values, baseline)]
+        row.ratio = statistics.median(ratios)
+    if target:
+        target.judge(row)
+    return row
+
+
+def column(rounds, *keys):
+    """The figure under these keys in each round, or nothing if a round lacks it."""
+    values = []
+    for figures in rounds:
+        for key in keys:
+            figures = figures.get(key, {})
+        if figures == {}:
+            return []
+        values.append(figures)
+    return values
+
+
+def pair_row(rounds, variant, live, words, target=None):
+    name = f"{variant} {live}"
+    pairs = column(rounds, name, "pair_ns")
+    if not pairs:
+        return []
+    return [make_row(TRACKING, f"{words}, {live:,} live", "ns", pairs,
+                     column(rounds, name, "adds_ns"), "two atomic adds",
+                     column(rounds, name, "ratio"), target)]
+
+
+def tracking_rows(rounds):
+    words = {
+        "same": "1 thread",
+        "moving": "1 thread, each time another address",
+        "tagged": "1 thread, with a tag",
+        "ranges": "2 threads, a range of addresses each",
+        "interleaved": "2 threads, addresses interleaved",
+    }
+    rows = []
+    for variant, text in words.items():
+        for live in LIVE:
+            target = at_most(12) if (variant, live) == ("same", 1000) else None
+            rows += pair_row(rounds, variant, live, text, target)
+    return rows + socket_rows(rounds)
+
+
+def socket_rows(rounds):
+    pairs, messages = column(rounds, "same 1000", "pair_ns"), column(rounds, "socket", "pair_ns")
+    if not pairs or not messages:
+        return []
+    return [make_row(TRACKING, "1 thread, 1,000 live", "ns", pairs, messages,
+                     "two socket messages", target=at_most(1 / 30, "<= 1/30"))]
+
+
+def off_rows(rounds):
+    added = column(rounds, "off", "added_ns")
+    if not added:
+        return []
+    row = make_row(OFF, "both calls, over an empty loop", "ns", added,
+                   target=Target("< 1 ns", "value", lambda value: value < 1))
+    row.baseline, row.baseline_what = statistics.median(column(rounds, "off", "empty_ns")), "a turn"
+    return [row]
+
+
+def users_rows(rounds):
+    """What the older server promised. Half a pair is one operation."""
+    rows = []
+    pairs = {name: column(rounds, name, "pair_ns") for name in rounds[0]}
+    pairs = {name: values for name, values in pairs.items() if values and name[-1].isdigit()}
+    for name, words in worst_and_usual(pairs):
+        half = [pair / 2 for pair in pairs[name]]
+        rows.append(make_row(USERS, f"added to an allocation, {words}", "us",
+                             [ns / 1000 for ns in half], [100] * len(half), "the older server",
+                             target=at_most(1)))
+        rows.append(make_row(USERS, f"operations a second, {words}", "/s",
+                             [1e9 / ns for ns in half], [50_000] * len(half), "the older server",
+                             target=Target(">= 1", "ratio", lambda value: value >= 1)))
+    return rows
+
+
+def worst_and_usual(pairs):
+    if "same 1000" in pairs:
+        yield "same 1000", "1 thread, 1,000 live"
+    if pairs:
+        yield max(pairs, key=lambda name: statistics.median(pairs[name])), "worst of the above"
+
+
+def read_row(rounds, way, words, figure, name, baseline_what, target=None):
+    values = column(rounds, way, "ttmemd 1", figure)
+    baseline = column(rounds, way, name, figure)
+    if not values or not baseline:
+        return []
+    return [make_row(READ, words, "us", values, baseline, baseline_what, target=target)]
+
+
+def read_rows(rounds):
+    minimal = "minimal FUSE"
+    words = "device0/dram_used"
+    rested = "one read every 3 ms"
+    return [
+        *read_row(rounds, "busy", words, "median_us", "minimal", minimal, at_most(1.1)),
+        *read_row(rounds, "busy", f"{words}, 99th percentile", "p99_us", "minimal", minimal),
+        *read_row(rounds, "busy", words, "median_us", "sysfs", "a sysfs file"),
+        *read_row(rounds, "busy", words, "median_us", "procfs", "a procfs file"),
+        *read_row(rounds, "rested", f"{words}, {rested}", "median_us", "minimal", minimal),
+        *read_row(rounds, "rested", f"{words}, {rested}", "median_us", "sysfs", "a sysfs file"),
+    ]
+
+
+def scale_rows(rounds):
+    rows = []
+    alone = column(rounds, "busy", f"ttmemd {PROCESSES[0]}", "median_us")
+    for count in PROCESSES[1:]:
+        many = column(rounds, "busy", f"ttmemd {count}", "median_us")
+        if not many or not alone:
+            continue
+        rows.append(make_row(SCALE, f"device0/dram_used, {count} processes", "us", many, alone,
+                             "1 process"))
+        slopes = [(m - a) * 1000 / (count - 1) for m, a in zip(many, alone)]
+        # The first hundred add too little to be told from noise.
+        target = SLOPE if count == PROCESSES[-1] else None
+        rows.append(make_row(SCALE, f"for each further process, 1 to {count}", "ns", slopes,
+                             target=target))
+    return rows
+
+
+def all_rows(rounds):
+    return [row for rows in (tracking_rows, off_rows, users_rows, read_rows, scale_rows)
+            for row in rows(rounds)]

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measures ttmem against its baselines: make bench.
+
+Everything is measured in every round, in an order that changes from round to round, and each
+figure is the median over the rounds: what else the machine does then hits all of them alike.
+Ends with 0 whatever the figures are, and with 1 when something did not run that could have.
+"""
+
+import argparse
+import contextlib
+import os
+import random
+import signal
+import sys
+
+sys.dont_write_bytecode = True  # nothing is written but under build/ and /tmp
+
+import mounts
+import programs
+import report
+import rows
+
+DESCRIPTORS_PER_CLIENT = 5
+
+
+class Run:
+    """The state of one run: what is up, what was measured, what went wrong."""
+
+    def __init__(self, options, directory, stack):
+        self.options, self.directory, self.stack = options, directory, stack
+        self.rounds = []
+        self.problems = {}  # name: (kind, text), the first of each name
+
+    @contextlib.contextmanager
+    def noting(self, name):
+        """One part that cannot be measured does not stop the others."""
+        try:
+            yield
+        except mounts.Skipped as reason:
+            self.problems.setdefault(name, ("skipped", str(reason)))
+        except (mounts.Failed, OSError, ValueError) as reason:
+            self.problems.setdefault(name, ("failed", str(reason)))
+
+    def start_daemons(self):
+        """All daemons are up before the first client is: a daemon that starts takes in every
+        process it finds, the clients of another too."""
+        servers = {}
+        for count in programs.PROCESSES:
+            with self.noting(f"ttmemd with {count} attached"):
+                mounts.raise_descriptor_limit(count * DESCRIPTORS_PER_CLIENT + 100)
+                servers[count] = self.stack.enter_context(
+                    mounts.daemon(self.options.build, self.directory, f"ttmemd-{count}"))
+        return servers
+
+    def start_mounts(self):
+        """{name: path} of the files to read."""
+        paths = programs.kernel_files()
+        build = self.options.build
+        with self.noting("minimal FUSE file system"):
+            paths["minimal"] = self.stack.enter_context(
+                mounts.minimal_file_system(build, self.directory))
+        # The many first: should they overflow a backlog, their daemon looks for everybody's
+        # processes, and there are none yet but its own.
+        for count, server in sorted(self.start_daemons().items(), reverse=True):
+            with self.noting(f"{count} attached"):
+                paths[f"ttmemd {count}"] = self.stack.enter_context(
+                    mounts.clients(build, count, *server))
+        return paths
+
+    def measure_round(self, measurements):
+        """Some measurements can heat up or push out what the next one uses: no fixed order."""
+        names = list(measurements)
+        random.Random(len(self.rounds)).shuffle(names)
+        figures = {}
+        for name in names:
+            with self.noting(name):
+                figures[name] = measurements[name]()
+        self.rounds.append(figures)
+
+    def measure(self):
+        options = self.options
+        measurements = programs.tracking(options.build, self.directory, options.quick)
+        measurements |= programs.reading(options.build, self.start_mounts(), options.quick)
+        for number in range(options.rounds):
+            print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
+            self.measure_round(measurements)
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--build", default="build", help="where the programs are")
+    parser.add_argument("--json", metavar="FILE", help="write the figures there too")
+    parser.add_argument("--rounds", type=int, help="default 7, or 3 with --quick")
+    parser.add_argument("--quick", action="store_true", help="some 30 seconds, rough figures")
+    options = parser.parse_args()
+    options.rounds = options.rounds or (3 if options.quick else 7)
+    if options.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    options.build = os.path.abspath(options.build)
+    return options
+
+
+def on_signals(handler):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, handler)
+
+
+def leave(number, _frame):
+    """Whoever ends us, mounts and processes are gone first."""
+    on_signals(signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
+def main():
+    options = parse()
+    on_signals(leave)
+    host = report.machine()
+    with mounts.scratch() as directory, contextlib.ExitStack() as stack:
+        run = Run(options, directory, stack)
+        try:
+            run.measure()
+        finally:
+            on_signals(signal.SIG_IGN)  # cleaning up is short, and must be whole
+    figures = rows.all_rows(run.rounds)
+    report.print_text(figures, run.problems, host, options.rounds)
+    if options.json:
+        report.write_json(options.json, figures, run.problems, host, run.rounds)
+    return 1 if any(kind == "failed" for kind, _ in run.problems.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starting, ending, dying and coming back. What is left behind is checked by Daemon.stop()."""
+import errno
+import os
+import signal
+import subprocess
+import time
+import unittest
+
+from harness import Daemon, MountTest, clean_up, eventually, mounts_at, run
+
+
+class Ending(MountTest):
+    def test_sigterm_leaves_nothing(self):
+        self.daemon.stop(signal.SIGTERM)
+
+    def test_sigint_leaves_nothing(self):
+        self.daemon.stop(signal.SIGINT)
+
+    def test_ends_with_clients_connected_and_they_run_on(self):
+        holder = self.holder()
+        self.daemon.stop()
+        holder("alloc 0 dram 0x2000 4096")
+        self.assertEqual(holder.totals(0, "dram")["live_bytes"], 8192)
+
+    def test_ends_although_somebody_is_inside(self):
+        with open(self.daemon.path("status"), "rb") as file:
+            file.read(1)
+            inside = subprocess.Popen(["sleep", "60"], cwd=self.daemon.path("pids"))
+            self.addCleanup(inside.wait)
+            self.addCleanup(inside.kill)
+            self.daemon.stop()
+            with self.assertRaises(OSError) as raised:
+                os.pread(file.fileno(), 10, 0)
+            self.assertIn(raised.exception.errno, (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO))
+
+    def test_a_mount_that_is_taken_away_ends_the_daemon(self):
+        run("umount", self.daemon.mount, check=True)
+        eventually(lambda: self.daemon.process.poll() is not None, "the end of ttmemd")
+        self.assertFalse(os.path.exists(self.daemon.socket))
+        self.daemon.destroy()
+
+    def test_the_mount_has_the_promised_type_and_options(self):
+        with open("/proc/self/mountinfo", encoding="ascii") as table:
+            row = next(line.split() for line in table if line.split()[4] == self.daemon.mount)
+        kind, source, super_options = row[row.index("-") + 1:]
+        self.assertEqual((kind, source), ("fuse.ttmem", "ttmem"))
+        for option in ("nosuid", "nodev", "noexec"):
+            self.assertIn(option, row[5].split(","))
+        for option in ("default_permissions", "allow_other"):
+            self.assertIn(option, super_options.split(","))
+
+
+class ComingBack(unittest.TestCase):
+    def setUp(self):
+        self.addCleanup(clean_up)
+        self.daemon = Daemon()
+
+    def test_a_restart_clears_the_mount_of_a_killed_daemon(self):
+        self.daemon.start().kill()
+        self.assertEqual(mounts_at(self.daemon.mount), ["fuse.ttmem"])
+        self.assertTrue(os.path.exists(self.daemon.socket))
+        self.daemon.start()
+        self.assertEqual(mounts_at(self.daemon.mount), ["fuse.ttmem"])
+        self.daemon.stop()
+
+    def test_a_restart_clears_a_dead_mount_that_is_in_use(self):
+        self.daemon.start()
+        with open(self.daemon.path("status"), "rb") as file:
+            file.read(1)
+            self.daemon.kill()
+            self.daemon.start()
+            self.assertRegex(self.daemon.text("version"), r"^\d")
+        self.daemon.stop()
+
+    def test_a_second_sigterm_does_no_harm(self):
+        self.daemon.start()
+        for _ in range(5):
+            self.daemon.send_signal(signal.SIGTERM)
+        self.daemon.stop()
+
+    def test_starts_and_ends_many_times(self):
+        directory = self.daemon.dir
+        for _ in range(5):
+            self.daemon.launch()
+            eventually(self.daemon.is_ready, "the mount")
+            self.daemon.send_signal(signal.SIGTERM)
+            self.assertEqual(self.daemon.process.wait(10), 0)
+            self.assertEqual(mounts_at(self.daemon.mount), [])
+        self.assertEqual(os.listdir(f"{directory}/run"), [])
+
+    def test_a_signal_during_the_start_leaves_nothing(self):
+        for turn in range(40):
+            self.daemon.launch()
+            time.sleep(turn * 0.0005)  # not to wait for anything: to be at another place each time
+            self.daemon.send_signal(signal.SIGTERM)
+            self.assertIn(self.daemon.process.wait(10), (0, -signal.SIGTERM), self.daemon.log())
+            self.assertEqual(mounts_at(self.daemon.mount), [], turn)
+            self.assertFalse(os.path.exists(self.daemon.socket), turn)
