@@ -42,7 +42,7 @@ LIBS := $(BUILD)/libttmem.a $(BUILD)/libttmem.so
 SOURCES := $(wildcard client/*.[ch] collector/*.[ch] fs/*.[ch] tools/*.[ch] bench/*.[ch] \
 	tests/unit/*.[ch] tests/peers/*.[ch])
 
-.PHONY: all lib daemon deps demo test unit mount-test doc-test check bench install clean format
+.PHONY: all lib daemon deps demo test unit mount-test doc-test san-test check bench install clean format
 
 all: lib daemon $(TOOLS)
 
@@ -67,8 +67,16 @@ mount-test: all $(PEERS)
 	python3 tests/mount/run.py --build $(BUILD)
 
 doc-test: all
+	tests/symbols.sh $(BUILD)
+	tests/headers.sh
 	python3 tests/ledger_doc.py
 	python3 tests/ledger_doc.py --self-test
+
+# What sanitizers can watch: the units, and the daemon and its peers on real mounts.
+san-test:
+	@tools/deps.sh test
+	$(MAKE) all $(UNITS) $(PEERS)
+	$(MAKE) unit mount-test
 
 bench:
 	@tools/deps.sh test

@@ -63,7 +63,7 @@ struct ledger_header {
 	uint64_t offset_chunks;
 	uint64_t offset_counters;
 	uint64_t offset_records;
-	uint64_t reserved0;
+	uint64_t socket_hash; /* of the TTMEM_SOCKET that the process was given; 0: none */
 	uint32_t state;
 	uint32_t reserved1[15];
 
@@ -207,6 +207,16 @@ static_assert(LEDGER_OFFSET_PROCESS + (LEDGER_DEVICES + 1) * LEDGER_KINDS *
 					      sizeof(struct ledger_process_cell) <=
 		      LEDGER_OFFSET_TAGS,
 	      "ABI");
+
+/* FNV-1a, never 0. Tells a collector that finds a ledger whether it was meant for another. */
+static inline uint64_t ledger_socket_hash(const char *path)
+{
+	uint64_t hash = 14695981039346656037ull;
+
+	for (; *path; path++)
+		hash = (hash ^ (uint8_t)*path) * 1099511628211ull;
+	return hash ? hash : 1;
+}
 
 static inline uint64_t ledger_file_size(uint64_t record_capacity)
 {

@@ -151,6 +151,7 @@ err_close:
 
 static void header_fill(struct ledger_header *header, const struct client *client)
 {
+	const char *socket = secure_getenv("TTMEM_SOCKET");
 	struct timespec now;
 
 	clock_gettime(CLOCK_REALTIME, &now);
@@ -175,6 +176,7 @@ static void header_fill(struct ledger_header *header, const struct client *clien
 	header->offset_chunks = LEDGER_OFFSET_CHUNKS;
 	header->offset_counters = LEDGER_OFFSET_COUNTERS;
 	header->offset_records = LEDGER_OFFSET_RECORDS;
+	header->socket_hash = socket && *socket ? ledger_socket_hash(socket) : 0;
 	__atomic_store_n(&header->state, LEDGER_LIVE, __ATOMIC_RELEASE);
 }
 

@@ -11,7 +11,7 @@ static uint32_t name_hash(const char *name)
 {
 	uint32_t hash = 2166136261u;
 
-	for (size_t i = 0; name[i] && i < NAME_MAX_BYTES; i++)
+	for (size_t i = 0; i < NAME_MAX_BYTES && name[i]; i++)
 		hash = (hash ^ (uint8_t)name[i]) * 16777619u;
 	return hash ^ hash >> 16;
 }

@@ -44,8 +44,7 @@ static void raise_limits(void)
 	}
 }
 
-static int config_fault(const char *format, ...) G_GNUC_PRINTF(1, 2);
-
+G_GNUC_PRINTF(1, 2)
 static int config_fault(const char *format, ...)
 {
 	va_list args;
@@ -54,6 +53,17 @@ static int config_fault(const char *format, ...)
 	g_logv("ttmemd", G_LOG_LEVEL_CRITICAL, format, args);
 	va_end(args);
 	return EXIT_CONFIG;
+}
+
+/* A signal that comes before the loop can take it waits, so that even then all is given back. */
+static void hold_signals(bool hold)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < G_N_ELEMENTS(end_signals); i++)
+		sigaddset(&set, end_signals[i]);
+	pthread_sigmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
 }
 
 static bool is_answering(const char *path)
@@ -221,7 +231,8 @@ static void fill_status(struct status *status, void *data)
 static int start(struct daemon *daemon)
 {
 	const struct options *options = daemon->options;
-	int error = server_init(&daemon->server, &daemon->loop, &daemon->native, options->socket);
+	int error = server_init(&daemon->server, &daemon->loop, &daemon->native, options->socket,
+				options->default_socket);
 
 	if (error)
 		return config_fault("cannot listen at %s: %s", options->socket, g_strerror(-error));
@@ -250,6 +261,7 @@ int daemon_run(const struct options *options, void (*ready)(void *data), void *d
 	daemon->options = options;
 	daemon->socket_lock.fd = daemon->mount_lock.fd = -1;
 	signal(SIGPIPE, SIG_IGN);
+	hold_signals(true);
 	raise_limits();
 	status = take_socket_place(daemon);
 	if (!status)
@@ -263,6 +275,7 @@ int daemon_run(const struct options *options, void (*ready)(void *data), void *d
 			log_info("ttmemd " TTMEM_VERSION " serves %s, clients connect to %s",
 				 options->mount, options->socket);
 			ready(data);
+			hold_signals(false);
 		}
 		uv_run(&daemon->loop, UV_RUN_DEFAULT);
 		server_fini(&daemon->server);
@@ -274,6 +287,7 @@ int daemon_run(const struct options *options, void (*ready)(void *data), void *d
 	}
 	give_places_back(daemon);
 	descriptors_abandon();
+	hold_signals(false);
 	g_free(daemon);
 	return status;
 }

@@ -119,6 +119,16 @@ pid_t ledger_view_pid(const struct ledger_view *view)
 	return (pid_t)word_get(&view->header->pid);
 }
 
+int ledger_view_eventfd(const struct ledger_view *view)
+{
+	return (int)word_get(&view->header->eventfd);
+}
+
+uint64_t ledger_view_socket_hash(const struct ledger_view *view)
+{
+	return word_get(&view->header->socket_hash);
+}
+
 uint64_t ledger_view_devices(const struct ledger_view *view)
 {
 	return word_get(&view->header->devices_used);

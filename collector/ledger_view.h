@@ -36,6 +36,12 @@ void ledger_view_abandon(struct ledger_view *view);
 /* The owner's pid, as the owner has it. */
 pid_t ledger_view_pid(const struct ledger_view *view);
 
+/* The descriptor number of the owner's doorbell, -1 for none. */
+int ledger_view_eventfd(const struct ledger_view *view);
+
+/* See ledger_socket_hash(). */
+uint64_t ledger_view_socket_hash(const struct ledger_view *view);
+
 uint64_t ledger_view_devices(const struct ledger_view *view);
 uint32_t ledger_view_generation(const struct ledger_view *view);
 

@@ -8,14 +8,13 @@
  */
 #include "descriptor.h"
 #include "log.h"
+#include "proc.h"
 #include "server.h"
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #ifndef SO_PEERPIDFD
@@ -60,7 +59,8 @@ void peer_end(struct peer *peer)
 		native_release(server->native, peer->ledger);
 		peer->ledger = NULL;
 	}
-	uv_close((uv_handle_t *)&peer->poll, on_closed);
+	if (peer->fd >= 0)
+		uv_close((uv_handle_t *)&peer->poll, on_closed);
 	if (peer->pidfd >= 0)
 		uv_close((uv_handle_t *)&peer->life, on_closed);
 }
@@ -85,19 +85,8 @@ static void on_death(uv_poll_t *poll, int status, int events)
 static void maps_search(uv_work_t *work)
 {
 	struct peer *peer = work->data;
-	unsigned long inode;
-	char path[64], line[512];
-	FILE *maps;
 
-	peer->still_mapped = false;
-	snprintf(path, sizeof path, "/proc/%d/maps", (int)peer->pid);
-	maps = fopen(path, "re");
-	if (!maps)
-		return;
-	while (!peer->still_mapped && fgets(line, sizeof line, maps))
-		peer->still_mapped =
-			sscanf(line, "%*s %*s %*s %*s %lu", &inode) == 1 && inode == peer->inode;
-	fclose(maps);
+	peer->still_mapped = proc_maps_inode("/proc", peer->pid, peer->inode);
 }
 
 static void on_maps_searched(uv_work_t *work, int status)
@@ -225,9 +214,9 @@ static const char *parcel_fault(const struct parcel *parcel, const struct peer *
 
 /* The pidfd comes before everything else is looked up by number: as long as it says that the
  * process lives, the number is its own. */
-static bool watch_life(struct peer *peer)
+static bool watch_life(struct peer *peer, int pidfd)
 {
-	peer->pidfd = pidfd_of(peer->fd, peer->pid);
+	peer->pidfd = pidfd;
 	if (peer->pidfd < 0)
 		return false;
 	if (uv_poll_init(peer->server->loop, &peer->life, peer->pidfd)) {
@@ -241,12 +230,22 @@ static bool watch_life(struct peer *peer)
 	return true;
 }
 
+static void peer_is_here(struct peer *peer, int eventfd)
+{
+	peer->ledger->peer = peer;
+	peer->eventfd = eventfd;
+	peer->server->clients++;
+	log_debug("process %d of user %u is here", (int)peer->pid, peer->uid);
+	if (has_ended(peer->pidfd))
+		peer_end(peer);
+}
+
 static void peer_hello(struct peer *peer, struct parcel *parcel)
 {
 	struct server *server = peer->server;
 	const char *why = parcel_fault(parcel, peer);
 
-	if (!why && watch_life(peer))
+	if (!why && watch_life(peer, pidfd_of(peer->fd, peer->pid)))
 		peer->ledger = native_adopt(server->native, parcel->fds[0], peer->pid, peer->uid,
 					    peer->gid, &why);
 	if (!peer->ledger) {
@@ -257,13 +256,8 @@ static void peer_hello(struct peer *peer, struct parcel *parcel)
 			peer_end(peer);
 		return;
 	}
-	peer->ledger->peer = peer;
-	peer->eventfd = parcel->count == 2 ? parcel->fds[1] : -1;
-	server->clients++;
 	server_silent_remove(peer);
-	log_debug("process %d of user %u is here", (int)peer->pid, peer->uid);
-	if (has_ended(peer->pidfd))
-		peer_end(peer);
+	peer_is_here(peer, parcel->count == 2 ? parcel->fds[1] : -1);
 }
 
 void peer_on_readable(struct peer *peer)
@@ -307,6 +301,22 @@ static const char *limit_reached(const struct server *server, const struct user 
 	return NULL;
 }
 
+static struct peer *peer_make(struct server *server, struct user *user, pid_t pid, gid_t gid)
+{
+	struct peer *peer = g_new0(struct peer, 1);
+
+	peer->server = server;
+	peer->user = user;
+	peer->pid = pid;
+	peer->uid = user->uid;
+	peer->gid = gid;
+	peer->fd = peer->pidfd = peer->eventfd = -1;
+	user->peers++;
+	g_queue_push_tail(&server->all, peer);
+	peer->link = server->all.tail;
+	return peer;
+}
+
 /* Takes over an accepted connection. */
 void peer_new(struct server *server, int fd)
 {
@@ -327,22 +337,36 @@ void peer_new(struct server *server, int fd)
 		return;
 	}
 	setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
-	peer = g_new0(struct peer, 1);
-	peer->server = server;
-	peer->user = user;
-	peer->pid = creds.pid;
-	peer->uid = creds.uid;
-	peer->gid = creds.gid;
+	peer = peer_make(server, user, creds.pid, creds.gid);
 	peer->fd = fd;
-	peer->pidfd = peer->eventfd = -1;
 	peer->since_ms = uv_now(server->loop);
 	peer->users = 1;
-	user->peers++;
-	g_queue_push_tail(&server->all, peer);
-	peer->link = server->all.tail;
 	uv_poll_init(server->loop, &peer->poll, fd);
 	peer->poll.data = peer;
 	uv_poll_start(&peer->poll, UV_READABLE, on_readable);
 	server_silent_add(peer);
 	peer_on_readable(peer);
+}
+
+void peer_found(struct server *server, const struct finding *finding)
+{
+	struct user *user = server_user(server, finding->uid);
+	const char *why = limit_reached(server, user);
+	struct peer *peer;
+
+	if (why) {
+		server_refuse(server, user, finding->pid, why);
+		close(finding->pidfd);
+	} else {
+		peer = peer_make(server, user, finding->pid, finding->gid);
+		if (watch_life(peer, finding->pidfd))
+			peer->ledger = native_adopt(server->native, finding->memfd, peer->pid,
+						    peer->uid, peer->gid, &why);
+		if (peer->ledger) {
+			peer_is_here(peer, finding->eventfd);
+			return;
+		}
+		peer_end(peer);
+	}
+	descriptors_discard((const int[]){finding->memfd, finding->eventfd}, 2);
 }

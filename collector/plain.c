@@ -43,7 +43,7 @@ static size_t printable(const char *at, size_t room, bool spaces)
 	if (!(*at & 0x80))
 		return 0;
 	c = g_utf8_get_char_validated(at, (gssize)room);
-	if (c == (gunichar)-1 || c == (gunichar)-2 || !g_unichar_isgraph(c))
+	if (c == (gunichar)-1 || c == (gunichar)-2 || !g_unichar_isgraph(c) || g_unichar_isspace(c))
 		return 0;
 	return (size_t)g_unichar_to_utf8(c, NULL);
 }

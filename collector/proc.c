@@ -88,6 +88,39 @@ int proc_innermost_pid(const char *proc, pid_t pid, pid_t *inner)
 	return status_last_number(proc, pid, "\nNSpid:", inner);
 }
 
+int proc_ids(const char *proc, pid_t pid, uid_t *uid, gid_t *gid)
+{
+	char text[4096];
+	int length = slurp(proc, pid, "status", text, sizeof text);
+	const char *user, *group;
+
+	if (length < 0)
+		return length;
+	user = strstr(text, "\nUid:\t");
+	group = strstr(text, "\nGid:\t");
+	if (!user || !group || sscanf(user, "\nUid:\t%*u\t%u", uid) != 1 ||
+	    sscanf(group, "\nGid:\t%*u\t%u", gid) != 1)
+		return -EPROTO;
+	return 0;
+}
+
+bool proc_maps_inode(const char *proc, pid_t pid, ino_t inode)
+{
+	char path[256], line[512];
+	bool found = false;
+	unsigned long seen;
+	FILE *maps;
+
+	snprintf(path, sizeof path, "%s/%d/maps", proc, (int)pid);
+	maps = fopen(path, "re");
+	if (!maps)
+		return false;
+	while (!found && fgets(line, sizeof line, maps))
+		found = sscanf(line, "%*s %*s %*s %*s %lu", &seen) == 1 && seen == inode;
+	fclose(maps);
+	return found;
+}
+
 uint64_t proc_ticks_to_epoch_ns(uint64_t ticks)
 {
 	static uint64_t boot_ns;

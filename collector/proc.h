@@ -20,6 +20,13 @@ int proc_thread_group(const char *proc, pid_t tid, pid_t *pid);
 /* The number that the process itself goes by, in its own pid namespace. */
 int proc_innermost_pid(const char *proc, pid_t pid, pid_t *inner);
 
+/* The effective user and group. 0 or a negative errno. */
+int proc_ids(const char *proc, pid_t pid, uid_t *uid, gid_t *gid);
+
+/* Whether a file with this inode number is mapped. May wait for the process's memory lock: not for
+ * the loop. */
+bool proc_maps_inode(const char *proc, pid_t pid, ino_t inode);
+
 /* The moment of a start in ns since the epoch. */
 uint64_t proc_ticks_to_epoch_ns(uint64_t ticks);
 

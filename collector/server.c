@@ -90,12 +90,14 @@ void server_silent_remove(struct peer *peer)
 void server_drain(struct server *server)
 {
 	GList *link, *next;
+	unsigned int accepted = 0;
 
 	while (!server->paused) {
 		int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd >= 0) {
 			peer_new(server, fd);
+			accepted++;
 			continue;
 		}
 		if (errno == EINTR || errno == ECONNABORTED)
@@ -107,6 +109,9 @@ void server_drain(struct server *server)
 		}
 		break;
 	}
+	/* The queue was full, so somebody may not have got in. */
+	if (accepted >= BACKLOG)
+		server_scan(server);
 	for (link = server->silent.head; link; link = next) {
 		next = link->next;
 		peer_on_readable(link->data);
@@ -165,7 +170,8 @@ static void end_peer(void *data)
 	peer_end(data);
 }
 
-int server_init(struct server *server, uv_loop_t *loop, struct native *native, const char *path)
+int server_init(struct server *server, uv_loop_t *loop, struct native *native, const char *path,
+		bool is_default)
 {
 	memset(server, 0, sizeof *server);
 	server->fd = listen_at(path);
@@ -186,6 +192,8 @@ int server_init(struct server *server, uv_loop_t *loop, struct native *native, c
 	native->before_sync_data = server;
 	native->end_peer = end_peer;
 	native->source.state = SOURCE_UP;
+	server->is_default = is_default;
+	server_scan(server);
 	return 0;
 }
 
@@ -193,6 +201,7 @@ void server_close(struct server *server)
 {
 	server->native->before_sync = NULL;
 	server->native->source.state = SOURCE_DOWN;
+	server->closed = true;
 	unlink(server->path);
 	while (!g_queue_is_empty(&server->all))
 		peer_end(g_queue_peek_head(&server->all));

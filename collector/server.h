@@ -36,7 +36,11 @@ struct server {
 	GQueue all;           /* struct peer */
 	unsigned int clients; /* peers with a ledger */
 	uint64_t rejected;
-	bool paused; /* accept() has failed for want of descriptors or memory */
+	bool scanning;
+	bool scan_again; /* asked for while one was under way */
+	bool closed;
+	bool is_default; /* the socket that clients try when they were given none */
+	bool paused;     /* accept() has failed for want of descriptors or memory */
 };
 
 /* A connection, and after its hello a process. Owned by the server; goes when both handles and the
@@ -47,7 +51,7 @@ struct peer {
 	pid_t pid;
 	uid_t uid;
 	gid_t gid;
-	int fd;
+	int fd; /* -1: it did not connect, we have found it */
 	int pidfd;
 	int eventfd; /* -1: none was sent */
 	uv_poll_t poll;
@@ -64,8 +68,10 @@ struct peer {
 	ino_t inode;       /* of the ledger, for the work */
 };
 
-/* Listens at the path. Returns 0 or a negative errno. */
-int server_init(struct server *server, uv_loop_t *loop, struct native *native, const char *path);
+/* Listens at the path, and looks for processes that were there before. `is_default`: clients try
+ * the path when they were given none. Returns 0 or a negative errno. */
+int server_init(struct server *server, uv_loop_t *loop, struct native *native, const char *path,
+		bool is_default);
 
 /* Takes in everybody who is waiting now. */
 void server_drain(struct server *server);
@@ -74,9 +80,23 @@ void server_drain(struct server *server);
 void server_close(struct server *server);
 void server_fini(struct server *server);
 
+/* Looks through all processes for ledgers that were meant for this socket, in the thread pool. */
+void server_scan(struct server *server);
+
 /* peer.c */
 void peer_new(struct server *server, int fd);
 void peer_on_readable(struct peer *peer);
+
+/* A process whose ledger was found; the descriptors become the server's. */
+struct finding {
+	pid_t pid;
+	uid_t uid;
+	gid_t gid;
+	int pidfd;
+	int memfd;
+	int eventfd; /* -1: none */
+};
+void peer_found(struct server *server, const struct finding *finding);
 void peer_end(struct peer *peer);
 
 /* Counts a refusal and logs it, but not the same one again and again. */

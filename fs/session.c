@@ -19,6 +19,7 @@ static int usable_cpus(void)
 	return sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
 }
 
+G_GNUC_PRINTF(2, 0)
 static void on_log(enum fuse_log_level level, const char *format, va_list args)
 {
 	char text[512];

@@ -173,7 +173,7 @@ static bool names_pci(const struct device *device, char *text, size_t size)
 static uint64_t lookup_by_name(const struct model *model, const struct spot *dir, const char *name)
 {
 	bool asic = dir->place == PLACE_BY_ASIC;
-	char text[32];
+	char text[32] = "";
 
 	for (GTreeNode *node = g_tree_node_first(model->devices); node;
 	     node = g_tree_node_next(node)) {

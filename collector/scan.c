@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Finding processes that could not say hello: they started before us, or while we were being
+ * restarted, or in a container that does not see the socket. Their ledger is among their
+ * descriptors, and a copy of it can be had.
+ *
+ * Runs in the thread pool and only collects; the loop then checks and adopts. A ledger is the
+ * process's own only if it is mapped there: a forked child has its parent's descriptor too.
+ */
+#include "descriptor.h"
+#include "proc.h"
+#include "server.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define LINK_TEXT "/memfd:" LEDGER_NAME " (deleted)"
+
+struct scan {
+	uv_work_t work;
+	struct server *server;
+	uint64_t hash; /* of our socket's path */
+	bool takes_unnamed;
+	GArray *findings; /* struct finding */
+};
+
+static int copy_fd(int pidfd, int fd)
+{
+	return (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+}
+
+static bool is_ledger_link(int dir, const char *name)
+{
+	char text[sizeof LINK_TEXT];
+
+	return readlinkat(dir, name, text, sizeof text) == sizeof LINK_TEXT - 1 &&
+	       !memcmp(text, LINK_TEXT, sizeof LINK_TEXT - 1);
+}
+
+/* Whether it is for us, and the doorbell that goes with it. All else is checked at the adoption. */
+static bool look_inside(const struct scan *scan, struct finding *finding)
+{
+	struct ledger_view view;
+	const char *why;
+	uint64_t hash;
+	int eventfd;
+
+	if (ledger_view_open(&view, finding->memfd, finding->uid, &why))
+		return false;
+	hash = ledger_view_socket_hash(&view);
+	eventfd = ledger_view_eventfd(&view);
+	ledger_view_abandon(&view);
+	finding->eventfd = eventfd < 0 ? -1 : copy_fd(finding->pidfd, eventfd);
+	if (finding->eventfd >= 0 && !descriptor_is_eventfd(finding->eventfd)) {
+		descriptors_discard(&finding->eventfd, 1);
+		finding->eventfd = -1;
+	}
+	return hash ? hash == scan->hash : scan->takes_unnamed;
+}
+
+static void finding_drop(const struct finding *finding)
+{
+	descriptors_discard((const int[]){finding->pidfd, finding->memfd, finding->eventfd}, 3);
+}
+
+/* Takes a copy of the descriptor; the pidfd makes sure that it is still the same process's. */
+static void try_fd(struct scan *scan, pid_t pid, int fd)
+{
+	struct finding finding = {.pid = pid, .memfd = -1, .eventfd = -1};
+	struct stat st;
+
+	finding.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (finding.pidfd < 0)
+		return;
+	finding.memfd = copy_fd(finding.pidfd, fd);
+	if (finding.memfd < 0 || proc_ids("/proc", pid, &finding.uid, &finding.gid) ||
+	    fcntl(finding.memfd, F_GET_SEALS) < 0 || fstat(finding.memfd, &st) ||
+	    !proc_maps_inode("/proc", pid, st.st_ino) || !look_inside(scan, &finding))
+		finding_drop(&finding);
+	else
+		g_array_append_val(scan->findings, finding);
+}
+
+static void scan_process(struct scan *scan, pid_t pid)
+{
+	char path[64];
+	struct dirent *entry;
+	DIR *dir;
+
+	snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+	dir = opendir(path);
+	while (dir && (entry = readdir(dir)))
+		if (g_ascii_isdigit(*entry->d_name) && is_ledger_link(dirfd(dir), entry->d_name))
+			try_fd(scan, pid, atoi(entry->d_name));
+	if (dir)
+		closedir(dir);
+}
+
+static void scan_run(uv_work_t *work)
+{
+	struct scan *scan = work->data;
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+
+	while (proc && (entry = readdir(proc)))
+		if (g_ascii_isdigit(*entry->d_name) && atoi(entry->d_name) != getpid())
+			scan_process(scan, (pid_t)atoi(entry->d_name));
+	if (proc)
+		closedir(proc);
+}
+
+static void on_scanned(uv_work_t *work, int status)
+{
+	struct scan *scan = work->data;
+	struct server *server = scan->server;
+
+	(void)status;
+	for (guint i = 0; i < scan->findings->len; i++) {
+		const struct finding *finding = &g_array_index(scan->findings, struct finding, i);
+
+		if (server->closed)
+			finding_drop(finding);
+		else
+			peer_found(server, finding);
+	}
+	g_array_free(scan->findings, TRUE);
+	g_free(scan);
+	server->scanning = false;
+	if (server->scan_again && !server->closed)
+		server_scan(server);
+}
+
+void server_scan(struct server *server)
+{
+	struct scan *scan;
+
+	server->scan_again = server->scanning;
+	if (server->scanning)
+		return;
+	server->scanning = true;
+	scan = g_new0(struct scan, 1);
+	scan->server = server;
+	scan->hash = ledger_socket_hash(server->path);
+	scan->takes_unnamed = server->is_default;
+	scan->findings = g_array_new(FALSE, FALSE, sizeof(struct finding));
+	scan->work.data = scan;
+	uv_queue_work(server->loop, &scan->work, scan_run, on_scanned);
+}
