@@ -67,6 +67,7 @@ mount-test: all $(PEERS)
 	python3 tests/mount/run.py --build $(BUILD)
 
 doc-test: all
+	tests/readme.sh $(BUILD)
 	tests/symbols.sh $(BUILD)
 	tests/headers.sh
 	python3 tests/ledger_doc.py
@@ -91,6 +92,8 @@ format:
 	clang-format -i $(SOURCES)
 
 install: all
+	sed -e 's,@PREFIX@,$(PREFIX),' -e 's,@LIBDIR@,$(LIBDIR),' -e 's,@VERSION@,$(VERSION),' \
+		client/ttmem.pc.in > $(BUILD)/ttmem.pc
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(LIBDIR)/pkgconfig \
 		$(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 755 $(BUILD)/ttmemd $(DESTDIR)$(PREFIX)/sbin/
@@ -104,7 +107,7 @@ install: all
 
 clean:
 	rm -rf build
-lib: $(LIBS) $(BUILD)/ttmem.pc
+lib: $(LIBS)
 daemon: $(BUILD)/ttmemd
 
 # --- libttmem ---------------------------------------------------------------------------------
@@ -119,9 +122,6 @@ $(BUILD)/$(SONAME): $(CLIENT) client/ttmem.map
 
 $(BUILD)/libttmem.so: $(BUILD)/$(SONAME)
 	ln -sf $(SONAME) $@
-
-$(BUILD)/ttmem.pc: client/ttmem.pc.in VERSION
-	sed -e 's,@PREFIX@,$(PREFIX),' -e 's,@LIBDIR@,$(LIBDIR),' -e 's,@VERSION@,$(VERSION),' $< > $@
 
 # --- ttmemd -----------------------------------------------------------------------------------
 $(BUILD)/collector/%.o $(BUILD)/fs/%.o: CPPFLAGS += -Icollector -Ifs $(PKG_CFLAGS)
