@@ -180,10 +180,34 @@ void device_read(struct device *device, unsigned int kinds, struct amount amount
 	device_note_peaks(device, kinds, amounts);
 }
 
+void device_note_own_peak(const struct holding *holding, unsigned int kinds)
+{
+	for (; kinds; kinds &= kinds - 1) {
+		int kind = __builtin_ctz(kinds);
+		uint64_t own = holding_peak(holding, (enum kind)kind, 0);
+		uint64_t *peak = &holding->device->peak_bytes[kind];
+
+		if (own > holding->old_peak_bytes[kind] && own > *peak)
+			*peak = own;
+	}
+}
+
+uint64_t device_peak(struct device *device, enum kind kind)
+{
+	for (guint i = 0; i < device->users->len; i++)
+		device_note_own_peak(device->users->pdata[i], 1u << kind);
+	return device->peak_bytes[kind];
+}
+
 void device_peak_reset(struct device *device, enum kind kind)
 {
 	struct amount amounts[KIND_COUNT];
 
+	for (guint i = 0; i < device->users->len; i++) {
+		struct holding *holding = device->users->pdata[i];
+
+		holding->old_peak_bytes[kind] = holding_peak(holding, kind, 0);
+	}
 	device->peak_bytes[kind] = 0;
 	device_read(device, 1u << kind, amounts);
 }

@@ -94,18 +94,33 @@ struct process *model_process_add(struct model *model, struct source *source, vo
 	return process;
 }
 
-/* Keeps the device's counters from going down, and its peak from missing the last moment. */
-static void holding_retire(struct holding *holding)
-{
-	struct device *device = holding->device;
-	struct amount amounts[KIND_COUNT], sums[KIND_COUNT];
+#define BURST_NS 1000000u
 
+/* Before a process goes, so that the peak does not miss the moment. When many go at once the first
+ * sees the highest sum, and to sum them all for each would take long. */
+static void note_before_end(const struct model *model, struct device *device)
+{
+	struct amount sums[KIND_COUNT];
+	uint64_t now = model->now_ns();
+
+	if (now - device->end_noted_ns < BURST_NS)
+		return;
+	device->end_noted_ns = now;
 	device_read(device, KINDS_ALL, sums);
+}
+
+/* Keeps the device's counters from going down, and its peak from missing the process's own. */
+static void holding_retire(const struct model *model, struct holding *holding)
+{
+	struct amount amounts[KIND_COUNT];
+
+	note_before_end(model, holding->device);
+	device_note_own_peak(holding, KINDS_ALL);
 	holding_read(holding, KINDS_ALL, amounts);
 	for (int kind = 0; kind < KIND_COUNT; kind++) {
 		amounts[kind].used_bytes = 0;
 		amounts[kind].used_buffers = 0;
-		amount_add(&device->gone[kind], &amounts[kind]);
+		amount_add(&holding->device->gone[kind], &amounts[kind]);
 	}
 }
 
@@ -114,7 +129,7 @@ void model_process_remove(struct model *model, struct process *process)
 	while (process->holdings->len) {
 		struct holding *holding = process->holdings->pdata[process->holdings->len - 1];
 
-		holding_retire(holding);
+		holding_retire(model, holding);
 		model_let_go(holding);
 	}
 	g_hash_table_remove(model->process_by_serial, &process->serial);

@@ -39,6 +39,8 @@ struct device {
 	GTree *holdings;  /* pid -> struct holding */
 	GPtrArray *users; /* the same, in no order, for summing */
 	uint64_t created_ns;
+	uint64_t end_noted_ns; /* when its sums were last taken for the peak because a process went
+				*/
 	uint64_t peak_bytes[KIND_COUNT];
 	struct amount gone[KIND_COUNT]; /* what processes that left had allocated, and failures */
 };
@@ -64,7 +66,8 @@ struct holding {
 	struct device *device;
 	struct source *source; /* of the process, as is source_data */
 	void *source_data;
-	guint place;    /* in device.users */
+	guint place;                         /* in device.users */
+	uint64_t old_peak_bytes[KIND_COUNT]; /* its own peak when the device's started afresh */
 	uint64_t slots; /* a bit for each of the process's device indices that means this device */
 };
 
@@ -127,6 +130,11 @@ void process_read(const struct process *process, unsigned int kinds,
 void holdings_add(struct holding *const *holdings, size_t count, unsigned int kinds,
 		  struct amount amounts[KIND_COUNT]);
 void amount_add(struct amount *to, const struct amount *from);
+
+/* The device's peak: the highest sum seen, and no less than any process's own peak since it started
+ * afresh, which the process's library sees between our looks. */
+uint64_t device_peak(struct device *device, enum kind kind);
+void device_note_own_peak(const struct holding *holding, unsigned int kinds);
 
 /* Sums that were read elsewhere count for the device's peaks. */
 void device_note_peaks(struct device *device, unsigned int kinds, const struct amount *amounts);

@@ -71,7 +71,7 @@ bool render_device_used(struct render *render)
 bool render_device_peak(struct render *render)
 {
 	used_now(render);
-	return value(render, render->device->peak_bytes[render->kind]);
+	return value(render, device_peak(render->device, render->kind));
 }
 
 static void stat_kind(struct render *render, enum kind kind, const struct amount *amount)
@@ -82,7 +82,7 @@ static void stat_kind(struct render *render, enum kind kind, const struct amount
 
 	g_string_append_printf(out, "%s_used %lu\n", name, amount->used_bytes);
 	g_string_append_printf(out, "%s_buffers %lu\n", name, amount->used_buffers);
-	g_string_append_printf(out, "%s_peak %lu\n", name, render->device->peak_bytes[kind]);
+	g_string_append_printf(out, "%s_peak %lu\n", name, device_peak(render->device, kind));
 	if (total) {
 		g_string_append_printf(out, "%s_total %lu\n", name, total);
 		g_string_append_printf(out, "%s_free %lu\n", name, rest(total, amount->used_bytes));
