@@ -148,7 +148,7 @@ static void file_free(struct file *file)
 	file->share->files--;
 	if (!file->share->files)
 		g_hash_table_remove(fs->readers, GUINT_TO_POINTER(file->share->uid));
-	fs->open_files--;
+	g_hash_table_remove(fs->files, file);
 	if (file->queued)
 		g_queue_remove(&fs->making, file);
 	g_string_free(file->text, TRUE);
@@ -284,7 +284,7 @@ void file_open(struct fs *fs, fuse_req_t req, const struct spot *spot,
 	file->opening = req;
 	g_queue_init(&file->waiting);
 	share->files++;
-	fs->open_files++;
+	g_hash_table_add(fs->files, file);
 	if (share->files > USER_FILES && !is_trusted(file))
 		file->error = -EMFILE;
 	if (file->error || spot->entry->shape == SHAPE_VALUE ||
@@ -311,4 +311,24 @@ void file_release(struct fs *fs, struct fuse_file_info *info)
 {
 	(void)fs;
 	file_free((struct file *)(uintptr_t)info->fh);
+}
+
+void file_end_all(struct fs *fs)
+{
+	GHashTableIter iter;
+	gpointer key;
+
+	while (g_hash_table_iter_init(&iter, fs->files),
+	       g_hash_table_iter_next(&iter, &key, NULL)) {
+		struct file *file = key;
+		struct request *request;
+
+		if (file->opening)
+			fuse_reply_err(file->opening, EIO);
+		while ((request = g_queue_pop_head(&file->waiting))) {
+			fuse_reply_err(request->req, EIO);
+			g_free(request);
+		}
+		file_free(file);
+	}
 }

@@ -34,7 +34,7 @@ struct fs {
 	GHashTable *nodes;   /* ino -> struct node */
 	GHashTable *readers; /* uid -> struct reader_share */
 	GQueue making;       /* struct file: texts to go on with */
-	uint64_t open_files;
+	GHashTable *files;   /* struct file: all that are open */
 	uint64_t text_bytes;
 	uint64_t requests;
 	void (*status)(struct status *status, void *data);
@@ -69,6 +69,7 @@ void file_open(struct fs *fs, fuse_req_t req, const struct spot *spot,
 	       const struct fuse_file_info *info);
 void file_read(fuse_req_t req, struct fuse_file_info *info, size_t size, uint64_t offset);
 void file_release(struct fs *fs, struct fuse_file_info *info);
+void file_end_all(struct fs *fs); /* when the mount is gone: no release will come */
 void file_on_idle(uv_idle_t *idle);
 
 /* ops.c: what is answered; refuse.c: what nobody may do */

@@ -128,6 +128,13 @@ static int watch(struct fs *fs)
 	return 0;
 }
 
+static void tables_free(struct fs *fs)
+{
+	g_hash_table_destroy(fs->nodes);
+	g_hash_table_destroy(fs->files);
+	g_hash_table_destroy(fs->readers);
+}
+
 int fs_init(struct fs *fs, uv_loop_t *loop, struct model *model, const char *mountpoint)
 {
 	int error;
@@ -136,13 +143,16 @@ int fs_init(struct fs *fs, uv_loop_t *loop, struct model *model, const char *mou
 	fs->loop = loop;
 	fs->model = model;
 	fs->nodes = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
+	fs->files = g_hash_table_new(NULL, NULL);
 	fs->readers = g_hash_table_new_full(NULL, NULL, NULL, g_free);
 	g_queue_init(&fs->making);
 	spin_init(&fs->spin, usable_cpus() > 1 ? SPIN_LIMIT_NS : 0);
 	fuse_set_log_func(on_log);
 	fs->session = session_new(fs);
-	if (!fs->session)
-		return -EINVAL;
+	if (!fs->session) {
+		error = -EINVAL;
+		goto err_tables;
+	}
 	if (fuse_session_mount(fs->session, mountpoint)) {
 		error = -EIO;
 		goto err_destroy;
@@ -157,6 +167,8 @@ err_unmount:
 err_destroy:
 	fuse_session_destroy(fs->session);
 	fs->session = NULL;
+err_tables:
+	tables_free(fs);
 	return error;
 }
 
@@ -169,16 +181,16 @@ void fs_close(struct fs *fs)
 
 void fs_fini(struct fs *fs)
 {
+	file_end_all(fs);
 	fuse_session_destroy(fs->session);
 	free(fs->buf.mem);
-	g_hash_table_destroy(fs->nodes);
-	g_hash_table_destroy(fs->readers);
+	tables_free(fs);
 }
 
 void fs_status(const struct fs *fs, struct status *status)
 {
 	status->requests = fs->requests;
-	status->open_files = fs->open_files;
+	status->open_files = g_hash_table_size(fs->files);
 	status->nodes = g_hash_table_size(fs->nodes);
 	status->text_bytes = fs->text_bytes;
 }
