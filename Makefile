@@ -15,6 +15,8 @@ LIBDIR ?= $(PREFIX)/lib
 SAN ?=
 BUILD ?= build$(if $(SAN),/$(subst $(comma),-,$(SAN)))
 comma := ,
+# One name for each directory, or make would take its objects for other files.
+override BUILD := $(patsubst $(CURDIR)/%,%,$(abspath $(BUILD)))
 
 PACKAGES := fuse3 libuv glib-2.0
 PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)

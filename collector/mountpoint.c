@@ -116,15 +116,15 @@ const char *mountpoint_fault(const char *path)
 	if (!dir && errno == ENOENT)
 		return "does not exist: make it with mkdir";
 	if (!dir && errno == ENOTDIR)
-		return "is not a directory";
+		return "is not a directory: give an empty directory";
 	if (!dir)
-		return "cannot be read: check the modes of the directories on the way";
+		return "cannot be read: give the user of ttmemd the right to, or another directory";
 	empty = is_empty(dir);
 	closedir(dir);
 	if (!empty)
 		return "is not empty: give an empty directory";
 	if (access(path, W_OK))
-		return "is not writable for this user, which fusermount3 asks for";
+		return "is not writable for this user, which fusermount3 asks for: give another";
 	return NULL;
 }
 

@@ -27,6 +27,8 @@ static error_t parse_one(int key, char *value, struct argp_state *state)
 {
 	struct options *options = state->input;
 
+	if (value && !*value)
+		argp_error(state, "an option's value is empty");
 	switch (key) {
 	case 'm':
 		g_free(options->mount);
