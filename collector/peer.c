@@ -290,7 +290,7 @@ static const char *limit_reached(const struct server *server, const struct user 
 {
 	bool trusted = user->uid == 0 || user->uid == server->native->model->owner;
 
-	if (server->all.length >= SERVER_MAX_CLIENTS)
+	if (server->all.length >= server->max_clients)
 		return "there are too many clients";
 	if (!trusted && user->peers >= SERVER_MAX_CLIENTS_PER_USER)
 		return "its user has too many clients";

@@ -3,6 +3,7 @@
 #include "log.h"
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -96,6 +97,7 @@ void server_drain(struct server *server)
 		int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd >= 0) {
+			server->failing = false;
 			peer_new(server, fd);
 			accepted++;
 			continue;
@@ -103,8 +105,10 @@ void server_drain(struct server *server)
 		if (errno == EINTR || errno == ECONNABORTED)
 			continue;
 		if (errno != EAGAIN) {
-			log_warning("cannot accept a client: %s; trying again in a second",
-				    g_strerror(errno));
+			if (!server->failing)
+				log_warning("cannot accept clients: %s; trying every second",
+					    g_strerror(errno));
+			server->failing = true;
 			listening(server, false);
 		}
 		break;
@@ -134,6 +138,18 @@ static void listening(struct server *server, bool on)
 		uv_poll_stop(&server->poll);
 		timer_need(server);
 	}
+}
+
+/* A client takes four descriptors; some are kept for files and for those who are refused. */
+static unsigned int clients_possible(void)
+{
+	struct rlimit limit;
+	rlim_t possible;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == RLIM_INFINITY)
+		return SERVER_MAX_CLIENTS;
+	possible = limit.rlim_cur > 512 ? (limit.rlim_cur - 256) / 4 : limit.rlim_cur / 8;
+	return possible < SERVER_MAX_CLIENTS ? (unsigned int)possible : SERVER_MAX_CLIENTS;
 }
 
 /* SO_PASSCRED comes before listen(): what a client sends before it is accepted must have its
@@ -193,6 +209,7 @@ int server_init(struct server *server, uv_loop_t *loop, struct native *native, c
 	native->end_peer = end_peer;
 	native->source.state = SOURCE_UP;
 	server->is_default = is_default;
+	server->max_clients = clients_possible();
 	server_scan(server);
 	return 0;
 }

@@ -39,8 +39,10 @@ struct server {
 	bool scanning;
 	bool scan_again; /* asked for while one was under way */
 	bool closed;
-	bool is_default; /* the socket that clients try when they were given none */
-	bool paused;     /* accept() has failed for want of descriptors or memory */
+	bool is_default;          /* the socket that clients try when they were given none */
+	unsigned int max_clients; /* SERVER_MAX_CLIENTS, or what the descriptors allow */
+	bool failing;             /* accept() has failed, and that was logged */
+	bool paused;              /* accept() has failed for want of descriptors or memory */
 };
 
 /* A connection, and after its hello a process. Owned by the server; goes when both handles and the
