@@ -81,6 +81,7 @@ static int receive(struct fs *fs)
 		return size;
 	spin_begin(&fs->spin, uv_hrtime());
 	while (spin_goes_on(&fs->spin, uv_hrtime())) {
+		sched_yield();
 		size = fuse_session_receive_buf(fs->session, &fs->buf);
 		if (size == -EAGAIN || size == -EINTR)
 			continue;

@@ -18,10 +18,16 @@ step() {
 	fi
 }
 
-sources=$(git ls-files '*.c' '*.h' 2>/dev/null)
-[ -n "$sources" ] || sources=$(find client collector fs tools bench tests -name '*.[ch]')
-scripts=$(git ls-files '*.sh' .ci/run 2>/dev/null)
-[ -n "$scripts" ] || scripts=$(find . -name '*.sh' -not -path './build/*')
+# What is in the project: by git's word, or in a tree without git by name.
+files() {
+	git ls-files "$@" 2>/dev/null && return
+	for pattern; do
+		find . -path ./build -prune -o -path "./$pattern" -print -o -name "$pattern" -print
+	done
+}
+
+sources=$(files '*.c' '*.h')
+scripts=$(files '*.sh' .ci/run)
 
 format() {
 	# shellcheck disable=SC2086 # a list of names
@@ -33,7 +39,7 @@ flags="-D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DTTMEM_VERSION=\"0\" -Iclient -Icol
 
 tidy() {
 	# shellcheck disable=SC2086
-	git ls-files 'client/*.c' 'collector/*.c' 'fs/*.c' 'tools/*.c' |
+	files 'client/*.c' 'collector/*.c' 'fs/*.c' 'tools/*.c' |
 		xargs -P "$(nproc)" -n 4 sh -c 'clang-tidy --quiet "$@" -- -std=gnu11 $FLAGS' sh
 }
 
@@ -56,7 +62,7 @@ check_shell() {
 }
 
 check_python() {
-	git ls-files '*.py' | xargs python3 -m py_compile
+	files '*.py' | xargs python3 -m py_compile
 }
 
 check_man() {
