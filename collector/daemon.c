@@ -197,6 +197,7 @@ static void daemon_end(struct daemon *daemon)
 	if (daemon->ending)
 		return;
 	daemon->ending = true;
+	hold_signals(true); /* a second one must not cut this short */
 	for (size_t i = 0; i < G_N_ELEMENTS(end_signals); i++)
 		uv_close((uv_handle_t *)&daemon->signals[i], NULL);
 	server_close(&daemon->server);
@@ -287,7 +288,6 @@ int daemon_run(const struct options *options, void (*ready)(void *data), void *d
 	}
 	give_places_back(daemon);
 	descriptors_abandon();
-	hold_signals(false);
 	g_free(daemon);
 	return status;
 }

@@ -55,13 +55,14 @@ static void device_learn(struct device *device, const struct identity *from)
 	struct identity *to = &device->identity;
 	bool unused = g_tree_nnodes(device->holdings) == 0;
 
+	if (unused || !to->asic_id)
+		to->is_remote |= from->is_remote;
 	number_learn(&to->asic_id, from->asic_id, false);
 	text_learn(to->pci, from->pci, sizeof to->pci, false);
 	text_learn(to->arch, from->arch, sizeof to->arch, unused);
 	text_learn(to->board, from->board, sizeof to->board, unused);
 	number_learn(&to->dram_total_bytes, from->dram_total_bytes, unused);
 	number_learn(&to->l1_total_bytes, from->l1_total_bytes, unused);
-	to->is_remote |= from->is_remote;
 }
 
 static void device_free(gpointer data)
@@ -82,44 +83,59 @@ static uint32_t number_free(const struct model *model, uint32_t wanted)
 			return number;
 }
 
+/* How many devices a user has made, and the oldest that nobody uses: of his own, and of all those
+ * that ordinary users have made. */
 struct tally {
+	const struct model *model;
 	uid_t uid;
 	guint of_user;
-	struct device *idle;
+	struct device *idle, *left;
 };
+
+static bool is_trusted(const struct model *model, uid_t uid)
+{
+	return uid == 0 || uid == model->owner;
+}
+
+static void note_older(struct device **oldest, struct device *device)
+{
+	if (!*oldest || device->created_ns < (*oldest)->created_ns)
+		*oldest = device;
+}
 
 static gboolean tally_one(gpointer key, gpointer value, gpointer data)
 {
 	struct tally *tally = data;
 	struct device *device = value;
+	bool is_idle = !g_tree_nnodes(device->holdings);
 
 	(void)key;
-	if (device->creator != tally->uid)
-		return FALSE;
-	tally->of_user++;
-	if (!g_tree_nnodes(device->holdings) &&
-	    (!tally->idle || device->created_ns < tally->idle->created_ns))
-		tally->idle = device;
+	tally->of_user += device->creator == tally->uid;
+	if (is_idle && device->creator == tally->uid)
+		note_older(&tally->idle, device);
+	if (is_idle && !is_trusted(tally->model, device->creator))
+		note_older(&tally->left, device);
 	return FALSE;
 }
 
 /* A user who makes devices up gets no further than his share, of which the oldest that nobody uses
- * go first. */
+ * go first. What several have left behind together makes room, too. */
 static bool device_room(struct model *model, uid_t uid)
 {
-	guint limit =
-		uid == 0 || uid == model->owner ? MODEL_MAX_DEVICES : MODEL_MAX_DEVICES_PER_USER;
-	struct tally tally = {.uid = uid};
+	guint limit = is_trusted(model, uid) ? MODEL_MAX_DEVICES : MODEL_MAX_DEVICES_PER_USER;
+	struct tally tally = {.model = model, .uid = uid};
+	struct device *goes;
 
 	g_tree_foreach(model->devices, tally_one, &tally);
 	if (tally.of_user < limit && g_tree_nnodes(model->devices) < MODEL_MAX_DEVICES)
 		return true;
-	if (!tally.idle) {
+	goes = tally.of_user < limit && tally.left ? tally.left : tally.idle;
+	if (!goes) {
 		model->refused_devices++;
 		return false;
 	}
-	g_hash_table_remove(model->device_by_serial, &tally.idle->serial);
-	g_tree_remove(model->devices, GUINT_TO_POINTER(tally.idle->number));
+	g_hash_table_remove(model->device_by_serial, &goes->serial);
+	g_tree_remove(model->devices, GUINT_TO_POINTER(goes->number));
 	return true;
 }
 

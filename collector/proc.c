@@ -59,33 +59,35 @@ void proc_comm(const char *proc, pid_t pid, char comm[16])
 }
 
 /* A line of status such as "Tgid:\t12"; its last number. The name is escaped there, so a line's
- * start cannot be forged. */
+ * start cannot be forged. The groups, of which there can be thousands, may come before it. */
 static int status_last_number(const char *proc, pid_t pid, const char *key, pid_t *number)
 {
-	char text[4096], *line, *end;
-	int length = slurp(proc, pid, "status", text, sizeof text);
+	char path[256], *line = NULL, *tab;
+	size_t room = 0;
+	FILE *status;
 
-	if (length < 0)
-		return length;
-	line = strstr(text, key);
-	if (!line)
-		return -EPROTO;
-	end = strchr(line + 1, '\n');
-	if (end)
-		*end = 0;
-	line = strrchr(line, '\t');
-	*number = line ? (pid_t)strtol(line, NULL, 10) : 0;
+	snprintf(path, sizeof path, "%s/%d/status", proc, (int)pid);
+	status = fopen(path, "re");
+	if (!status)
+		return -errno;
+	*number = 0;
+	while (!*number && getline(&line, &room, status) > 0) {
+		tab = strncmp(line, key, strlen(key)) ? NULL : strrchr(line, '\t');
+		*number = tab ? (pid_t)strtol(tab, NULL, 10) : 0;
+	}
+	free(line);
+	fclose(status);
 	return *number > 0 ? 0 : -EPROTO;
 }
 
 int proc_thread_group(const char *proc, pid_t tid, pid_t *pid)
 {
-	return status_last_number(proc, tid, "\nTgid:", pid);
+	return status_last_number(proc, tid, "Tgid:", pid);
 }
 
 int proc_innermost_pid(const char *proc, pid_t pid, pid_t *inner)
 {
-	return status_last_number(proc, pid, "\nNSpid:", inner);
+	return status_last_number(proc, pid, "NSpid:", inner);
 }
 
 int proc_ids(const char *proc, pid_t pid, uid_t *uid, gid_t *gid)

@@ -69,6 +69,9 @@ render_fn render_buffers;
 /* Bytes as a person reads them, right-aligned in ten columns: "   3.4 GiB". */
 const char *text_size(char text[16], uint64_t bytes);
 
+/* A number in decimal and a newline: what most files are, so not by way of printf. */
+void text_number(GString *out, uint64_t number);
+
 /* Times are seconds since the epoch with a fraction. */
 void text_time(GString *out, uint64_t ns);
 

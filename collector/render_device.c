@@ -10,7 +10,7 @@ static bool line(struct render *render, const char *text)
 
 static bool value(struct render *render, uint64_t number)
 {
-	g_string_append_printf(render->out, "%lu\n", number);
+	text_number(render->out, number);
 	return true;
 }
 

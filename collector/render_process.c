@@ -5,7 +5,7 @@
 
 static bool value(struct render *render, uint64_t number)
 {
-	g_string_append_printf(render->out, "%lu\n", number);
+	text_number(render->out, number);
 	return true;
 }
 

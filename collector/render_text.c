@@ -15,6 +15,19 @@ const char *text_size(char text[16], uint64_t bytes)
 	return text;
 }
 
+void text_number(GString *out, uint64_t number)
+{
+	char text[24];
+	size_t at = sizeof text;
+
+	text[--at] = '\n';
+	do {
+		text[--at] = (char)('0' + number % 10);
+		number /= 10;
+	} while (number);
+	g_string_append_len(out, text + at, (gssize)(sizeof text - at));
+}
+
 void text_time(GString *out, uint64_t ns)
 {
 	g_string_append_printf(out, "%lu.%03lu\n", ns / 1000000000u, ns / 1000000u % 1000u);

@@ -20,6 +20,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define TRIES_MAX 8 /* ledgers of one process that are looked at */
 #define LINK_TEXT "/memfd:" LEDGER_NAME " (deleted)"
 
 struct scan {
@@ -70,34 +71,43 @@ static void finding_drop(const struct finding *finding)
 }
 
 /* Takes a copy of the descriptor; the pidfd makes sure that it is still the same process's. */
-static void try_fd(struct scan *scan, pid_t pid, int fd)
+static bool try_fd(struct scan *scan, pid_t pid, int fd)
 {
 	struct finding finding = {.pid = pid, .memfd = -1, .eventfd = -1};
 	struct stat st;
 
 	finding.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (finding.pidfd < 0)
-		return;
+		return false;
 	finding.memfd = copy_fd(finding.pidfd, fd);
 	if (finding.memfd < 0 || proc_ids("/proc", pid, &finding.uid, &finding.gid) ||
 	    fcntl(finding.memfd, F_GET_SEALS) < 0 || fstat(finding.memfd, &st) ||
-	    !proc_maps_inode("/proc", pid, st.st_ino) || !look_inside(scan, &finding))
+	    !proc_maps_inode("/proc", pid, st.st_ino) || !look_inside(scan, &finding)) {
 		finding_drop(&finding);
-	else
-		g_array_append_val(scan->findings, finding);
+		return false;
+	}
+	g_array_append_val(scan->findings, finding);
+	return true;
 }
 
+/* The first ledger that is the process's own. An honest process has one, and perhaps its parents';
+ * one that hoards them would hold up those behind it. */
 static void scan_process(struct scan *scan, pid_t pid)
 {
+	int tries = TRIES_MAX;
+	bool found = false;
 	char path[64];
 	struct dirent *entry;
 	DIR *dir;
 
 	snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
 	dir = opendir(path);
-	while (dir && (entry = readdir(dir)))
-		if (g_ascii_isdigit(*entry->d_name) && is_ledger_link(dirfd(dir), entry->d_name))
-			try_fd(scan, pid, atoi(entry->d_name));
+	while (dir && !found && tries && (entry = readdir(dir))) {
+		if (!g_ascii_isdigit(*entry->d_name) || !is_ledger_link(dirfd(dir), entry->d_name))
+			continue;
+		tries--;
+		found = try_fd(scan, pid, atoi(entry->d_name));
+	}
 	if (dir)
 		closedir(dir);
 }

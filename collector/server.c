@@ -2,6 +2,7 @@
 #include "server.h"
 #include "log.h"
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -87,13 +88,22 @@ void server_silent_remove(struct peer *peer)
 	peer->user->silent--;
 }
 
+/* Asked before every read, so it must cost little: accept() makes a socket before it finds that
+ * nobody is there. */
+static bool somebody_waits(const struct server *server)
+{
+	struct pollfd poll_fd = {.fd = server->fd, .events = POLLIN};
+
+	return !server->paused && poll(&poll_fd, 1, 0) > 0;
+}
+
 /* A peer that was just accepted usually has said hello already, so silent ones are few. */
 void server_drain(struct server *server)
 {
 	GList *link, *next;
 	unsigned int accepted = 0;
 
-	while (!server->paused) {
+	while (somebody_waits(server)) {
 		int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd >= 0) {

@@ -15,6 +15,8 @@
 #define USER_TEXT_BYTES    (64u << 20) /* of all the files one user has open... */
 #define USER_FILES         16384       /* ...and how many those may be; not for root or the owner */
 #define TRUSTED_TEXT_BYTES (1u << 30)
+#define SPARE_FILES        32
+#define SPARE_BYTES        4096
 
 /* A request that waits: for the open, or for a part of the text. */
 struct request {
@@ -32,6 +34,7 @@ struct reader_share {
 };
 
 struct file {
+	GList link; /* in fs.files, or in fs.spare when it is closed */
 	struct fs *fs;
 	uint64_t ino;
 	struct reader reader;
@@ -59,6 +62,27 @@ static struct reader_share *share_of(struct fs *fs, uid_t uid)
 		g_hash_table_insert(fs->readers, GUINT_TO_POINTER(uid), share);
 	}
 	return share;
+}
+
+/* Files come and go with every read, so some are kept with the room for their text. */
+static struct file *file_new(struct fs *fs)
+{
+	struct file *file = fs->spare.length ? g_queue_pop_head_link(&fs->spare)->data : NULL;
+	GString *text = file ? file->text : g_string_sized_new(64);
+
+	if (!file)
+		file = g_new(struct file, 1);
+	*file = (struct file){.fs = fs, .text = text};
+	file->link.data = file;
+	g_queue_init(&file->waiting);
+	g_queue_push_tail_link(&fs->files, &file->link);
+	return file;
+}
+
+static void file_destroy(struct file *file)
+{
+	g_string_free(file->text, TRUE);
+	g_free(file);
 }
 
 static bool is_trusted(const struct file *file)
@@ -145,15 +169,16 @@ static void file_free(struct file *file)
 	struct fs *fs = file->fs;
 
 	file_restart(file);
-	file->share->files--;
-	if (!file->share->files)
+	if (!--file->share->files)
 		g_hash_table_remove(fs->readers, GUINT_TO_POINTER(file->share->uid));
-	g_hash_table_remove(fs->files, file);
 	if (file->queued)
 		g_queue_remove(&fs->making, file);
-	g_string_free(file->text, TRUE);
 	g_queue_clear_full(&file->waiting, g_free);
-	g_free(file);
+	g_queue_unlink(&fs->files, &file->link);
+	if (fs->spare.length < SPARE_FILES && file->text->allocated_len <= SPARE_BYTES)
+		g_queue_push_head_link(&fs->spare, &file->link);
+	else
+		file_destroy(file);
 }
 
 /* fuse_reply_open() says -ENOENT when the opener was interrupted: then no release will come. */
@@ -208,45 +233,49 @@ static void file_later(struct file *file)
 		uv_idle_start(&fs->idle, file_on_idle);
 }
 
-/* Begins a read: one from offset 0, or from before what is kept, makes the text anew. */
-static void request_begin(struct file *file, const struct request *request)
+/* Answers the request if its text is there, making at most one slice of it in this turn. A read
+ * from offset 0, or from before what is kept, makes the text anew. */
+static bool request_try(struct file *file, struct request *request, bool *sliced)
 {
-	if (request->offset == 0 ? file->started : request->offset < file->base)
+	uint64_t end = request->offset + request->size;
+
+	if (!request->begun &&
+	    (request->offset == 0 ? file->started : request->offset < file->base))
 		file_restart(file);
+	request->begun = true;
+	if (!is_ready(file, end) && !*sliced) {
+		*sliced = true;
+		file_make(file);
+	}
+	if (!is_ready(file, end))
+		return false;
+	answer_read(file, request);
+	return true;
 }
 
-/* Answers what can be answered, making at most one slice of text. */
+/* The table's text for the open, if it is there after one more slice. False when the file is to be
+ * left alone: it goes on later, or is gone. */
+static bool opening_try(struct file *file)
+{
+	file_make(file);
+	if (is_ready(file, 0))
+		return answer_open(file);
+	file_later(file);
+	return false;
+}
+
 static void file_serve(struct file *file)
 {
-	bool sliced = false;
+	struct request *request;
+	bool sliced = file->opening;
 
-	if (file->opening) {
-		file_make(file);
-		sliced = true;
-		if (!is_ready(file, 0)) {
+	if (file->opening && !opening_try(file))
+		return;
+	while ((request = g_queue_peek_head(&file->waiting))) {
+		if (!request_try(file, request, &sliced)) {
 			file_later(file);
 			return;
 		}
-		if (!answer_open(file))
-			return;
-	}
-	while (!g_queue_is_empty(&file->waiting)) {
-		struct request *request = g_queue_peek_head(&file->waiting);
-		uint64_t end = request->offset + request->size;
-
-		if (!request->begun)
-			request_begin(file, request);
-		request->begun = true;
-		if (!is_ready(file, end)) {
-			if (!sliced)
-				file_make(file);
-			sliced = true;
-		}
-		if (!is_ready(file, end)) {
-			file_later(file);
-			return;
-		}
-		answer_read(file, request);
 		g_free(g_queue_pop_head(&file->waiting));
 	}
 }
@@ -268,24 +297,17 @@ void file_on_idle(uv_idle_t *idle)
 void file_open(struct fs *fs, fuse_req_t req, const struct spot *spot,
 	       const struct fuse_file_info *info)
 {
-	struct reader reader = fs_reader(req);
-	struct reader_share *share = share_of(fs, reader.uid);
-	struct file *file = g_new0(struct file, 1);
+	struct file *file = file_new(fs);
 
-	file->fs = fs;
 	file->ino = spot->ino;
-	file->reader = reader;
-	file->share = share;
-	file->text = g_string_sized_new(spot->entry->shape == SHAPE_VALUE ? 24 : 4096);
+	file->reader = fs_reader(req);
+	file->share = share_of(fs, file->reader.uid);
 	file->info = *info;
 	file->info.fh = (uintptr_t)file;
 	file->info.direct_io = 1;
 	file->info.noflush = 1;
 	file->opening = req;
-	g_queue_init(&file->waiting);
-	share->files++;
-	g_hash_table_add(fs->files, file);
-	if (share->files > USER_FILES && !is_trusted(file))
+	if (++file->share->files > USER_FILES && !is_trusted(file))
 		file->error = -EMFILE;
 	if (file->error || spot->entry->shape == SHAPE_VALUE ||
 	    (info->flags & O_ACCMODE) == O_WRONLY)
@@ -297,14 +319,13 @@ void file_open(struct fs *fs, fuse_req_t req, const struct spot *spot,
 void file_read(fuse_req_t req, struct fuse_file_info *info, size_t size, uint64_t offset)
 {
 	struct file *file = (struct file *)(uintptr_t)info->fh;
-	struct request *request = g_new0(struct request, 1);
+	struct request request = {.req = req, .offset = offset, .size = size};
+	bool sliced = false;
 
-	request->req = req;
-	request->size = size;
-	request->offset = offset;
-	g_queue_push_tail(&file->waiting, request);
-	if (!file->queued)
-		file_serve(file);
+	if (g_queue_is_empty(&file->waiting) && request_try(file, &request, &sliced))
+		return;
+	g_queue_push_tail(&file->waiting, g_memdup2(&request, sizeof request));
+	file_later(file);
 }
 
 void file_release(struct fs *fs, struct fuse_file_info *info)
@@ -315,12 +336,10 @@ void file_release(struct fs *fs, struct fuse_file_info *info)
 
 void file_end_all(struct fs *fs)
 {
-	GHashTableIter iter;
-	gpointer key;
+	GList *link;
 
-	while (g_hash_table_iter_init(&iter, fs->files),
-	       g_hash_table_iter_next(&iter, &key, NULL)) {
-		struct file *file = key;
+	while ((link = fs->files.head)) {
+		struct file *file = link->data;
 		struct request *request;
 
 		if (file->opening)
@@ -331,4 +350,6 @@ void file_end_all(struct fs *fs)
 		}
 		file_free(file);
 	}
+	while ((link = g_queue_pop_head_link(&fs->spare)))
+		file_destroy(link->data);
 }

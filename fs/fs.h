@@ -6,7 +6,6 @@
 #ifndef FS_H
 #define FS_H
 
-#include "spin.h"
 #include "tree.h"
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
@@ -28,13 +27,13 @@ struct fs {
 	uv_loop_t *loop;
 	struct fuse_session *session;
 	struct fuse_buf buf;
-	struct spin spin;
 	uv_poll_t poll;
 	uv_idle_t idle;      /* runs while `making` is not empty */
 	GHashTable *nodes;   /* ino -> struct node */
 	GHashTable *readers; /* uid -> struct reader_share */
 	GQueue making;       /* struct file: texts to go on with */
-	GHashTable *files;   /* struct file: all that are open */
+	GQueue files;        /* struct file: all that are open */
+	GQueue spare;        /* struct file: to be used again */
 	uint64_t text_bytes;
 	uint64_t requests;
 	void (*status)(struct status *status, void *data);

@@ -15,13 +15,15 @@ struct listing {
 	void *data;
 };
 
-/* Through tree_lookup(), so that a listing and a lookup cannot disagree. */
-static bool list_name(const struct listing *listing, const char *name, uint64_t next)
+/* Through tree_lookup(), so that a listing and a lookup cannot disagree: if two devices say that
+ * they have the same PCI address, the name is that of one. */
+static bool list_name(const struct listing *listing, const char *name, uint64_t next,
+		      const struct device *only)
 {
 	uint64_t ino = tree_lookup(listing->model, listing->dir, name);
 	struct spot spot;
 
-	if (!ino || tree_resolve(listing->model, ino, &spot))
+	if (!ino || tree_resolve(listing->model, ino, &spot) || (only && spot.device != only))
 		return true;
 	return listing->add(listing->data, name, ino, tree_mode(&spot) & S_IFMT, next);
 }
@@ -41,10 +43,10 @@ static bool list_fixed(const struct listing *listing)
 	uint64_t at = 2; /* behind "." and ".." */
 
 	for (size_t i = 0; i < entries.count; i++)
-		if (++at > listing->offset && !list_name(listing, entries.list[i].name, at))
+		if (++at > listing->offset && !list_name(listing, entries.list[i].name, at, NULL))
 			return false;
 	for (; *more; more++)
-		if (++at > listing->offset && !list_name(listing, *more, at))
+		if (++at > listing->offset && !list_name(listing, *more, at, NULL))
 			return false;
 	return true;
 }
@@ -98,6 +100,7 @@ static GTree *numbered(const struct listing *listing)
 
 static void list_numbered(const struct listing *listing)
 {
+	bool links = listing->dir->place == PLACE_BY_ASIC || listing->dir->place == PLACE_BY_PCI;
 	GTree *tree = numbered(listing);
 	GTreeNode *node = NULL;
 	char name[32];
@@ -110,7 +113,8 @@ static void list_numbered(const struct listing *listing)
 		uint32_t number = GPOINTER_TO_UINT(g_tree_node_key(node));
 
 		if (number_name(listing, g_tree_node_value(node), number, name, sizeof name) &&
-		    !list_name(listing, name, NUMBERED + number + 1))
+		    !list_name(listing, name, NUMBERED + number + 1,
+			       links ? g_tree_node_value(node) : NULL))
 			return;
 	}
 }

@@ -4,20 +4,12 @@
 #include "log.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define DRAIN_MAX 64 /* requests in one turn of the loop */
-
-static int usable_cpus(void)
-{
-	cpu_set_t set;
-
-	return sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
-}
 
 G_GNUC_PRINTF(2, 0)
 static void on_log(enum fuse_log_level level, const char *format, va_list args)
@@ -70,36 +62,14 @@ static struct fuse_session *session_new(struct fs *fs)
 	return session;
 }
 
-/* The next request: its size, -EAGAIN if none comes in time, or 0 and less when the mount is gone.
- * After a request the next one is often on its way, and to wait for it here spares both sides a
- * sleep and a wake-up across CPUs, which take longer than the request. */
-static int receive(struct fs *fs)
-{
-	int size = fuse_session_receive_buf(fs->session, &fs->buf);
-
-	if (size != -EAGAIN)
-		return size;
-	spin_begin(&fs->spin, uv_hrtime());
-	while (spin_goes_on(&fs->spin, uv_hrtime())) {
-		sched_yield();
-		size = fuse_session_receive_buf(fs->session, &fs->buf);
-		if (size == -EAGAIN || size == -EINTR)
-			continue;
-		spin_paid(&fs->spin);
-		return size;
-	}
-	return -EAGAIN;
-}
-
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
 	struct fs *fs = poll->data;
 
 	(void)status;
 	(void)events;
-	spin_woken(&fs->spin, uv_hrtime());
 	for (int i = 0; i < DRAIN_MAX; i++) {
-		int size = receive(fs);
+		int size = fuse_session_receive_buf(fs->session, &fs->buf);
 
 		if (size == -EINTR)
 			continue;
@@ -132,7 +102,6 @@ static int watch(struct fs *fs)
 static void tables_free(struct fs *fs)
 {
 	g_hash_table_destroy(fs->nodes);
-	g_hash_table_destroy(fs->files);
 	g_hash_table_destroy(fs->readers);
 }
 
@@ -144,10 +113,10 @@ int fs_init(struct fs *fs, uv_loop_t *loop, struct model *model, const char *mou
 	fs->loop = loop;
 	fs->model = model;
 	fs->nodes = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
-	fs->files = g_hash_table_new(NULL, NULL);
+	g_queue_init(&fs->files);
+	g_queue_init(&fs->spare);
 	fs->readers = g_hash_table_new_full(NULL, NULL, NULL, g_free);
 	g_queue_init(&fs->making);
-	spin_init(&fs->spin, usable_cpus() > 1 ? SPIN_LIMIT_NS : 0);
 	fuse_set_log_func(on_log);
 	fs->session = session_new(fs);
 	if (!fs->session) {
@@ -191,7 +160,7 @@ void fs_fini(struct fs *fs)
 void fs_status(const struct fs *fs, struct status *status)
 {
 	status->requests = fs->requests;
-	status->open_files = g_hash_table_size(fs->files);
+	status->open_files = fs->files.length;
 	status->nodes = g_hash_table_size(fs->nodes);
 	status->text_bytes = fs->text_bytes;
 }

@@ -141,7 +141,8 @@ def main():
     Result.watchdog = Watchdog(arguments.test_limit * harness.CALM,
                                arguments.limit * harness.CALM)
     Result.watchdog.start()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         runner = unittest.TextTestRunner(resultclass=Result, stream=sys.stderr, verbosity=0)
         return 0 if runner.run(suite).wasSuccessful() else 1

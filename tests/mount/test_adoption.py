@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A daemon finds the processes that were there before it, and nothing that only looks like one."""
+import os
 import unittest
 
-from harness import NOBODY, Daemon, Peer, clean_up, eventually
+from harness import LINES, NOBODY, Daemon, Peer, Program, clean_up, eventually
 
 
 class Adoption(unittest.TestCase):
@@ -51,4 +52,92 @@ class Adoption(unittest.TestCase):
         self.daemon.start()
         self.assertHolds(peer, 777)
         self.assertEqual(self.daemon.pids(), {peer.pid})
+        self.daemon.stop()
+
+    def test_a_descriptor_of_anothers_ledger_makes_no_process(self):
+        peer = Peer(self.daemon)
+        peer("alloc 0 dram 0x1000 777")
+        ledger = next(path for path in (f"/proc/{peer.pid}/fd/{n}"
+                                        for n in os.listdir(f"/proc/{peer.pid}/fd"))
+                      if "ttmem-ledger" in os.readlink(path))
+        for user in (None, NOBODY):
+            with open(ledger, "r+b") as file:
+                thief = Program("sh", "-c", "echo here; read x", user=user,
+                                pass_fds=(file.fileno(),))
+            self.assertEqual(thief.line(), "here")
+        self.daemon.start()
+        self.assertHolds(peer, 777)
+        self.assertEqual(self.daemon.pids(), {peer.pid})
+        peer.close()
+        eventually(lambda: not self.daemon.pids(), "the end")
+        self.daemon.stop()
+
+    def test_a_crowd_is_found_at_once(self):
+        self.daemon.start()
+        crowd = Program(self.daemon.program("crowd"), 500, 0, 0, 4096,
+                        TTMEM_SOCKET=self.daemon.socket)
+        members = {int(line) for line in crowd.lines_until("ready")}
+        self.daemon.kill()
+        self.daemon.start()
+        eventually(lambda: self.daemon.pids() == members, "all of them", 2)
+        device, = self.daemon.devices()
+        self.assertEqual(self.daemon.value(device, "dram_used"), 500 * 4096)
+        crowd.close()
+        eventually(lambda: not self.daemon.pids(), "the end of all")
+        self.daemon.stop()
+
+    def test_liars_are_found_and_do_no_harm(self):
+        self.daemon.start()
+        peer = Peer(self.daemon)
+        peer("alloc 0 dram 0x1000 777")
+        liars = [Program(self.daemon.program("liar"), mode, self.daemon.socket, user=NOBODY)
+                 for mode in ("scribble_tables", "holes", "identity", "tags", "counters")]
+        for liar in liars:
+            liar.line()
+        self.daemon.kill()
+        self.daemon.start()
+        self.assertHolds(peer, 777)
+        eventually(lambda: liars[-1].pid in self.daemon.pids(), "a liar", 2)
+        for path in self.daemon.files():
+            try:
+                with open(path, encoding="utf-8") as file:
+                    self.assertTrue(LINES.fullmatch(file.read()), path)
+            except (FileNotFoundError, ProcessLookupError):
+                pass
+        self.assertHolds(peer, 777)
+        for liar in liars:
+            liar.close()
+        eventually(lambda: self.daemon.pids() == {peer.pid}, "the end of the liars")
+        self.daemon.stop()
+
+    def test_a_hoard_of_ledgers_does_not_keep_others_from_being_found(self):
+        peers = [Peer(self.daemon, user=user) for user in (None, NOBODY, None)]
+        hoards = [Program(self.daemon.program("forger"), "hoard", self.daemon.socket, "5000",
+                          user=NOBODY) for _ in range(3)]
+        for hoard in hoards:
+            self.assertEqual(hoard.line(), "kept")
+        peers += [Peer(self.daemon, user=user) for user in (None, NOBODY)]
+        for peer in peers:
+            peer("alloc 0 dram 0x1000 777")
+        self.daemon.start()
+        pids = {peer.pid for peer in peers}
+        eventually(lambda: pids <= self.daemon.pids(), "the others", 3)
+        for hoard in hoards:
+            hoard.close()
+        eventually(lambda: self.daemon.pids() == pids, "the end of the hoards")
+        self.assertLess(self.daemon.descriptors(), 100)
+        self.daemon.stop()
+
+    def test_a_process_in_a_pid_namespace_is_found(self):
+        inner = Program("unshare", "-pf", "--kill-child", self.daemon.program("peer"),
+                        TTMEM_SOCKET=self.daemon.socket)
+        for command in ("start", "alloc 0 dram 0x1000 777"):
+            inner.send(command)
+            self.assertEqual(inner.line(), "ok")
+        self.daemon.start()
+        eventually(self.daemon.pids, "the process", 2)
+        pid, = self.daemon.pids()
+        self.assertEqual(self.daemon.value("pids", pid, "dram"), 777)
+        inner.close()
+        eventually(lambda: not self.daemon.pids(), "its end")
         self.daemon.stop()

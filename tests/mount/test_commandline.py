@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line of ttmemd: what it says, what it refuses, and with which exit status."""
 import os
-import re
 import signal
-import socket
 import stat
 import unittest
 
-from harness import (NOBODY, Daemon, MountTest, clean_up, environment, eventually, force_unmount,
-                     libc, mounts_at, run)
+from harness import (NOBODY, Daemon, MountTest, clean_up, eventually, force_unmount, mounts_at,
+                     run)
 
 USAGE, CONFIG = 64, 78
 
@@ -32,6 +30,7 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(result.returncode, CONFIG, result.stderr)
         for word in words:
             self.assertIn(word, result.stderr)
+        self.assertRegex(result.stderr, "give|make|stop|run as|unmount|install|try")
         self.assertEqual(mounts_at(self.daemon.mount), [])
         self.assertFalse(os.path.exists(self.daemon.socket))
 

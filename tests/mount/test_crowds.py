@@ -125,6 +125,19 @@ class Crowds(MountTest):
                 for row in part.split(b"\n")[1:-1]:
                     self.assertEqual(len(row.split()), 7, row)
 
+    def test_readers_that_are_killed_leave_no_file_open(self):
+        user = self.holder(size=0)
+        user(f"fill 0 dram {ROWS} 64")
+        path = self.daemon.path("pids", user.pid, "buffers")
+        for turn in range(40):
+            reader = Program("cat", path)
+            time.sleep(turn * 0.001)  # to be at another place each time
+            reader.process.kill()
+            reader.destroy()
+        eventually(lambda: self.daemon.flat("status")["open_files"] == "1", "closed files")
+        eventually(lambda: int(self.daemon.flat("status")["text_bytes"]) < 4096, "freed texts")
+        self.assertEqual(len(self.daemon.table("pids", user.pid, "buffers")), ROWS + 1)
+
     def test_open_tables_of_one_reader_do_not_fill_the_memory(self):
         user = self.holder(size=0, user=NOBODY)
         user("fill 0 dram 60000 64")  # a table of some 5 MB, whose text is kept
@@ -234,5 +247,13 @@ class Storm(MountTest):
         finally:
             for storm in self.storms:
                 os.kill(storm.pid, signal.SIGCONT)
+        self.check(self.hold())
+        self.go()
+
+    def test_a_restarted_daemon_finds_the_sums_again(self):
+        self.read_along()
+        self.daemon.kill()
+        self.daemon.start()
+        eventually(lambda: len(self.daemon.pids()) == STORMS, "all of them")
         self.check(self.hold())
         self.go()

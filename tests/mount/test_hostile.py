@@ -142,6 +142,14 @@ class Survived(Attack):
             attacker.close()
             self.assertRecovered()
 
+    def test_a_connection_that_says_nothing_is_ended(self):
+        attacker = self.attack("hostile", "idle")
+        self.assertEqual(self.daemon.flat("status")["silent_connections"], "1")
+        eventually(lambda: self.daemon.flat("status")["silent_connections"] == "0", "the end", 10)
+        self.assertEqual(self.daemon.flat("status")["rejected_clients"], "1")
+        self.assertRecovered()
+        attacker.close()
+
     def test_a_thousand_connections_of_one_user_leave_room_for_others(self):
         attacker = self.attack("hostile", "crowd")
         for _ in range(20):
@@ -153,6 +161,8 @@ class Survived(Attack):
         crowd = Program(self.daemon.program("crowd"), 400, 1, 0, 4096, user=NOBODY,
                         TTMEM_SOCKET=self.daemon.socket)
         crowd.lines_until("ready")
+        self.assertLessEqual(len(self.daemon.pids()), 256 + len(self.victims))
+        self.assertGreaterEqual(int(self.daemon.flat("status")["rejected_clients"]), 144)
         self.assertNewcomersAreServed(user=DAEMON)
         self.assertOthersUnchanged()
         crowd.close()
@@ -207,6 +217,8 @@ class Survived(Attack):
         eventually(lambda: not os.path.exists(self.daemon.socket), "the end of the socket")
         waiting = self.daemon.process
         self.daemon.start()
+        eventually(lambda: self.daemon.pids() == set(self.victims), "the others, found again")
+        self.assertOthersUnchanged()
         self.assertNewcomersAreServed()
         attacker.close()
         self.assertEqual(waiting.wait(10), 0)
@@ -247,7 +259,10 @@ class Survived(Attack):
 
     def test_invented_devices_are_limited(self):
         liar = self.attack("liar", "identities", rounds=3)
-        self.assertLessEqual(len(self.daemon.devices()), 600)
+        self.assertLessEqual(len(self.daemon.devices()), 140)
+        other = self.peer("declare 2 asic=0x0BDE", "alloc 2 dram 0x1000 5", user=DAEMON)
+        self.assertIn(0x0BDE, {int(n, 16) for n in os.listdir(self.daemon.path("by-asic"))})
+        other.close()
         liar.close()
         self.assertRecovered()
 

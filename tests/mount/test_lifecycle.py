@@ -2,12 +2,13 @@
 """Starting, ending, dying and coming back. What is left behind is checked by Daemon.stop()."""
 import errno
 import os
+import re
 import signal
 import subprocess
 import time
 import unittest
 
-from harness import Daemon, MountTest, clean_up, eventually, mounts_at, run
+from harness import Daemon, MountTest, clean_up, eventually, force_unmount, mounts_at, run
 
 
 class Ending(MountTest):
@@ -34,6 +35,19 @@ class Ending(MountTest):
                 os.pread(file.fileno(), 10, 0)
             self.assertIn(raised.exception.errno, (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO))
 
+    def test_ends_although_the_mount_is_bound_elsewhere(self):
+        elsewhere = f"{self.daemon.dir}/elsewhere"
+        os.mkdir(elsewhere)
+        run("mount", "--bind", self.daemon.mount, elsewhere, check=True)
+        self.addCleanup(force_unmount, elsewhere)
+        with open(f"{elsewhere}/version", encoding="ascii") as file:
+            self.assertEqual(file.read(), self.daemon.text("version"))
+        self.daemon.send_signal(signal.SIGTERM)
+        self.assertEqual(self.daemon.process.wait(10), 0, self.daemon.log())
+        self.assertEqual(mounts_at(self.daemon.mount), [])
+        self.assertRaises(OSError, os.listdir, elsewhere)
+        force_unmount(elsewhere)
+
     def test_a_mount_that_is_taken_away_ends_the_daemon(self):
         run("umount", self.daemon.mount, check=True)
         eventually(lambda: self.daemon.process.poll() is not None, "the end of ttmemd")
@@ -49,6 +63,32 @@ class Ending(MountTest):
             self.assertIn(option, row[5].split(","))
         for option in ("default_permissions", "allow_other"):
             self.assertIn(option, super_options.split(","))
+
+
+class Idle(MountTest):
+    def switches(self):
+        """How often its threads have been woken."""
+        counts = []
+        for task in os.listdir(f"/proc/{self.daemon.pid}/task"):
+            with open(f"/proc/{self.daemon.pid}/task/{task}/status", encoding="ascii") as status:
+                counts.append(re.search(r"\nvoluntary_ctxt_switches:\s+(\d+)", status.read())[1])
+        return counts
+
+    def test_nobody_reading_means_no_wake_ups(self):
+        """Although there are clients, and they allocate."""
+        if self.daemon.is_sanitized():
+            self.skipTest("a sanitizer wakes up by itself")
+        user = self.holder()
+        self.daemon.text("summary")
+
+        def stays_asleep():
+            before = self.switches()
+            user("fill 0 l1 1000 64")
+            user("drain 0 l1 1000 64")
+            time.sleep(0.5)  # the stretch of time that must pass without a wake-up
+            return self.switches() == before
+
+        eventually(stays_asleep, "an idle daemon", 10)
 
 
 class ComingBack(unittest.TestCase):

@@ -30,7 +30,7 @@ class Leaving(MountTest):
             self.assertAlone()
 
     def test_a_process_that_is_killed_is_gone(self):
-        for number in (signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM):
+        for number in (signal.SIGKILL, signal.SIGABRT, signal.SIGTERM):
             leaver = self.holder(size=4096)
             self.assertIn(leaver.pid, self.daemon.pids())
             os.kill(leaver.pid, number)
@@ -186,6 +186,8 @@ class Names(MountTest):
             with open(f"/proc/{pid}/status", encoding="ascii") as file:
                 self.assertRegex(file.read(), rf"NSpid:\s+{pid}\s+1\n")
             self.assertEqual(self.daemon.value("pids", pid, "dram"), 4096)
+            outer.stdin.write(f"readlink {self.daemon.path('pids/self')}\n".encode())
+            self.assertEqual(outer.stdout.readline(), f"ok {pid}\n".encode())
         finally:
             outer.stdin.close()
             outer.wait()

@@ -67,6 +67,16 @@ class Tree(MountTest):
                     inodes[info.st_ino] = entry.path
                     self.assertEqual(os.lstat(entry.path).st_ino, info.st_ino)
 
+    def test_names_mean_the_same_when_the_kernel_has_forgotten_them(self):
+        paths = [self.daemon.path(name) for name in self.expected()]
+        before = [os.lstat(path).st_ino for path in paths]
+        with open(self.daemon.path(self.device, "stat"), encoding="ascii") as file:
+            with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as caches:
+                caches.write("2\n")
+            eventually(lambda: int(self.daemon.flat("status")["nodes"]) < len(paths), "FORGET")
+            self.assertIn("dram_used 1000", file.read())
+        self.assertEqual([os.lstat(path).st_ino for path in paths], before)
+
     def test_values_are_decimal_numbers(self):
         for number, kind in enumerate(KINDS):
             size = 1000 + number

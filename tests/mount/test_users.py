@@ -45,7 +45,7 @@ class OwnDaemon(Daemon):
     def is_ready(self):
         if self.process.poll() is not None:
             raise AssertionError(f"ttmemd ended with {self.process.returncode}: {self.log()}")
-        return self.inside("test", "-e", self.path("version")).returncode == 0
+        return self.inside("cat", self.path("version")).returncode == 0
 
     def inside(self, *argv, user=NOBODY):
         """Runs a tool in the daemon's mount namespace."""
@@ -145,6 +145,9 @@ class OrdinaryUser(unittest.TestCase):
         self.daemon.pid = self.daemon.process.pid
         eventually(self.daemon.is_ready, "the mount", 10)
         self.assertEqual(self.daemon.mounts_inside(), ["fuse.ttmem"])
+        eventually(lambda: self.daemon.inside(
+            "test", "-e", self.daemon.path("pids", self.user.pid)).returncode == 0, "the process")
+        self.assertEqual(self.daemon.value("pids", self.user.pid, "dram"), 4096)
         self.daemon.send_signal(signal.SIGTERM)
         self.assertEqual(self.daemon.process.wait(10), 0, self.daemon.log())
         self.assertEqual(self.daemon.mounts_inside(), [])

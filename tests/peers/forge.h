@@ -78,6 +78,7 @@ static inline void forge_fill_header(const struct forgery *f)
 		.offset_counters = LEDGER_OFFSET_COUNTERS,
 		.offset_records = LEDGER_OFFSET_RECORDS,
 		.state = LEDGER_LIVE,
+		.socket_hash = ledger_socket_hash(forge_path),
 		.shards_used = 1,
 		.tags_used = 2,
 		.chunks_used = 1,

@@ -3,6 +3,7 @@
 #include "forge.h"
 
 #include <dirent.h>
+#include <sys/resource.h>
 
 static int unsealed(void)
 {
@@ -122,11 +123,35 @@ static int stolen(void)
 		target[length < 0 ? 0 : length] = 0;
 		if (strstr(target, "memfd:" LEDGER_NAME)) {
 			int memfd = open(name, O_RDWR | O_CLOEXEC);
+			closedir(table);
 			forge_send_hello(fd, &memfd, 1);
 			return fd;
 		}
 	}
 	forge_die("no ledger there");
+	return -1;
+}
+
+/* Thousands of good ledgers in one process that says no hello: for a collector that starts and
+ * looks for such. ARGUMENT is how many. */
+static int hoard(void)
+{
+	struct rlimit limit;
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	for (int i = 0; i < atoi(forge_argument); i++) {
+		struct forgery f = {.capacity = LEDGER_CHUNK_RECORDS, .eventfd = -1};
+		f.memfd = memfd_create(LEDGER_NAME, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+		if (ftruncate(f.memfd, (off_t)ledger_file_size(f.capacity)) < 0)
+			forge_die("memfd");
+		f.header = mmap(NULL, sizeof(*f.header), PROT_READ | PROT_WRITE, MAP_SHARED,
+				f.memfd, 0);
+		if (f.header == MAP_FAILED)
+			forge_die("mmap");
+		forge_fill_header(&f);
+		forge_seal(&f, FORGE_SEALS);
+	}
 	return -1;
 }
 
@@ -145,6 +170,7 @@ static const struct forge_mode modes[] = {
 	{"table_sizes", table_sizes, true},
 	{"another_pid", another_pid, true},
 	{"stolen", stolen, true},
+	{"hoard", hoard, false},
 };
 
 int main(int argc, char **argv)
