@@ -54,12 +54,12 @@ deps:
 # A recursive make sees the flags of what was just installed.
 demo:
 	@tools/deps.sh build
-	@$(MAKE) --no-print-directory -s all
+	@$(MAKE) --no-print-directory -s -j$$(nproc) all
 	@tools/demo.sh $(BUILD) $(SECONDS)
 
 test:
 	@tools/deps.sh test
-	$(MAKE) all $(UNITS) $(PEERS) $(BENCHES)
+	$(MAKE) -s -j$$(nproc) all $(UNITS) $(PEERS) $(BENCHES)
 	$(MAKE) unit mount-test doc-test
 
 unit: $(UNITS)
@@ -78,12 +78,12 @@ doc-test: all
 # What sanitizers can watch: the units, and the daemon and its peers on real mounts.
 san-test:
 	@tools/deps.sh test
-	$(MAKE) all $(UNITS) $(PEERS)
-	$(MAKE) unit mount-test
+	$(MAKE) -s -j$$(nproc) all $(UNITS) $(PEERS)
+	TTMEM_TEST_SLOWNESS=4 $(MAKE) unit mount-test
 
 bench:
 	@tools/deps.sh test
-	@$(MAKE) --no-print-directory -s all $(BENCHES)
+	@$(MAKE) --no-print-directory -s -j$$(nproc) all $(BENCHES)
 	python3 bench/run.py --build $(BUILD) --json $(BUILD)/bench.json
 
 check:
