@@ -12,8 +12,10 @@
 #include <time.h>
 #include <unistd.h>
 
-/* 1: a call must look closer. It starts at 1 so that the first call can ask the environment. */
-int ttmem__gate = 1;
+/* Whether a call must look closer. It starts at GATE_ASK so that the first call can ask the
+ * environment; GATE_ON is written under client->lock, and GATE_OFF over it only there. */
+enum { GATE_OFF, GATE_ASK, GATE_ON };
+int ttmem__gate = GATE_ASK;
 struct client *ttmem__client;
 __thread struct thread ttmem__thread;
 
@@ -21,10 +23,11 @@ __thread struct thread ttmem__thread;
 static bool asked_for;
 static bool have_key;
 static pthread_key_t thread_key;
-static struct {
-	int memfd, eventfd, socket;
-	ino_t memfd_inode, socket_inode;
-} inherited;
+static struct noted {
+	int fd;
+	dev_t device;
+	ino_t inode;
+} noted_memfd, noted_eventfd, noted_socket;
 
 static void debug(const char *what, int error)
 {
@@ -67,39 +70,40 @@ static struct client *client_pages(void)
 	return pages;
 }
 
-static bool is_inode(int fd, ino_t inode)
+static struct noted note(int fd)
 {
 	struct stat st;
 
-	return fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == inode;
+	if (fd < 0 || fstat(fd, &st))
+		return (struct noted){.fd = -1};
+	return (struct noted){fd, st.st_dev, st.st_ino};
 }
 
-/* A forked child lets go of its parent's descriptors, if they are still what they were. */
+/* Closes the descriptor if it still is what it was. */
+static bool noted_close(const struct noted *noted)
+{
+	struct noted now = note(noted->fd);
+
+	if (now.fd < 0 || now.device != noted->device || now.inode != noted->inode)
+		return false;
+	close(noted->fd);
+	return true;
+}
+
+/* A forked child lets go of its parent's descriptors. All eventfds have one inode, so there the
+ * memory file must speak for it: a child that has closed everything has closed that too. */
 static void inherited_close(void)
 {
-	if (!inherited.memfd)
-		return;
-	if (is_inode(inherited.memfd, inherited.memfd_inode)) {
-		close(inherited.memfd);
-		if (is_inode(inherited.socket, inherited.socket_inode)) {
-			close(inherited.socket);
-			if (inherited.eventfd >= 0)
-				close(inherited.eventfd);
-		}
-	}
-	inherited.memfd = 0;
+	if (noted_close(&noted_memfd))
+		noted_close(&noted_eventfd);
+	noted_close(&noted_socket);
 }
 
 static void inherited_note(const struct client *client)
 {
-	struct stat st;
-
-	inherited.memfd = client->memfd;
-	inherited.memfd_inode = client->memfd_inode;
-	inherited.eventfd = client->eventfd;
-	inherited.socket = client->socket;
-	if (client->socket >= 0 && fstat(client->socket, &st) == 0)
-		inherited.socket_inode = st.st_ino;
+	noted_memfd = note(client->memfd);
+	noted_eventfd = note(client->eventfd);
+	noted_socket = note(client->socket);
 }
 
 static void thread_ends(void *arg)
@@ -137,29 +141,49 @@ static int start_locked(struct client *client)
 	return 0;
 }
 
+static int start_once(struct client *client)
+{
+	int error = 0;
+
+	lock_take(&client->lock);
+	if (!client->epoch)
+		error = start_locked(client);
+	__atomic_store_n(&asked_for, !error, __ATOMIC_RELAXED);
+	word_set(&ttmem__gate, error ? GATE_OFF : GATE_ON);
+	lock_give(&client->lock);
+	return error;
+}
+
+/* Unless another thread has started meanwhile. */
+static void gate_shut(void)
+{
+	int seen = GATE_ASK;
+
+	__atomic_compare_exchange_n(&ttmem__gate, &seen, GATE_OFF, false, __ATOMIC_RELAXED,
+				    __ATOMIC_RELAXED);
+}
+
 /* Starts tracking if it is not on. Returns 0, -ENOTCONN when nobody asks for it, or why not. */
 static int client_start(bool asked)
 {
 	struct client *client;
-	int error = 0;
+	int error = -ENOMEM;
+	int cancel;
 
 	if (!asked && !__atomic_load_n(&asked_for, __ATOMIC_RELAXED) && !environment_asks()) {
-		word_set(&ttmem__gate, 0);
+		gate_shut();
 		return -ENOTCONN;
 	}
+	/* connect() and close() are cancellation points, and a lock is held there. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	client = client_pages();
-	if (!client) {
-		error = -ENOMEM;
-	} else {
-		lock_take(&client->lock);
-		if (!client->epoch)
-			error = start_locked(client);
-		lock_give(&client->lock);
-	}
+	if (client)
+		error = start_once(client);
+	else
+		gate_shut();
 	if (error)
 		debug("no ledger", error);
-	__atomic_store_n(&asked_for, !error, __ATOMIC_RELAXED);
-	word_set(&ttmem__gate, !error);
+	pthread_setcancelstate(cancel, NULL);
 	return error;
 }
 

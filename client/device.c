@@ -51,11 +51,16 @@ int ttmem_declare_device(uint32_t index, const struct ttmem_device *device)
 	client = ttmem__client_ready();
 	if (!client)
 		return -ENOTCONN;
+	/* A signal handler's call may need the same lock. */
+	ttmem__thread.busy = 1;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	lock_take(&client->lock);
 	entry_write(&client->devices[index], device);
 	__atomic_fetch_or(&client->header->devices_used, 1ull << index, __ATOMIC_RELEASE);
 	__atomic_fetch_add(&client->header->device_generation, 1, __ATOMIC_RELEASE);
 	lock_give(&client->lock);
 	doorbell_check(client);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	ttmem__thread.busy = 0;
 	return 0;
 }

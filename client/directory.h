@@ -6,15 +6,18 @@
  *   n + 1     only shard n
  *   CELL_MANY several, or some shard that has let go of it since
  *
- * A byte is read and changed only by a thread that holds the lock of its own shard, before it
- * inserts. It is written when a group gets its first owner or a second one, so in a steady state
- * all threads only read it, and threads with buffers of their own do not disturb each other.
+ * A byte is read and changed only by a thread that holds the lock of its own shard, or shard 0's,
+ * before it inserts. It is written when a group gets its first owner or a second one, so in a
+ * steady state all threads only read it, and threads with buffers of their own do not disturb each
+ * other.
  *
  * Why no address can be live in two shards: a thread that finds its own number inserts under its
  * own lock. Whoever wants the group later makes it CELL_MANY, and then holds all shards' locks
  * together, taken in order, while it searches and inserts: it sees what the first has inserted, and
- * all such searches come one after the other because each begins with shard 0. A shard that is made
- * meanwhile is found too: its number is published before its thread can take shard 0's lock.
+ * all such searches come one after the other because each begins with shard 0. There it enters once
+ * more: while it held no lock the directory may have been made anew from what was live, and it was
+ * not. A shard that is made meanwhile is found too: its number is published before its thread can
+ * take shard 0's lock.
  */
 #ifndef TTMEM_DIRECTORY_H
 #define TTMEM_DIRECTORY_H

@@ -3,6 +3,7 @@
 #include "internal.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -37,15 +38,18 @@ static bool is_still_ours(const struct client *client)
 }
 
 /* Called when `armed` was seen set: whoever clears it writes. A full eventfd is as good as one
- * more count. */
+ * more count. write() is a cancellation point, and the call is to be finished. */
 void ttmem__ring(struct client *client)
 {
 	const uint64_t one = 1;
 	int saved = errno;
+	int cancel;
 
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	if (__atomic_exchange_n(&client->header->armed, 0, __ATOMIC_SEQ_CST) &&
 	    is_still_ours(client) && write(client->eventfd, &one, sizeof one) < 0) {
 		/* EAGAIN: rung already */
 	}
+	pthread_setcancelstate(cancel, NULL);
 	errno = saved;
 }

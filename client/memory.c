@@ -3,6 +3,7 @@
 #include "internal.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -42,11 +43,16 @@ void *ttmem__private_pages(size_t bytes)
 static int back_by_descriptor(const struct client *client, uint64_t offset, uint64_t bytes)
 {
 	struct stat st;
+	int error, cancel;
 
 	if (fstat(client->memfd, &st) || st.st_ino != client->memfd_inode ||
 	    st.st_dev != client->memfd_device)
 		return -EBADF;
-	return fallocate(client->memfd, 0, (off_t)offset, (off_t)bytes) ? -errno : 0;
+	/* It is a cancellation point, and locks are held here. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	error = fallocate(client->memfd, 0, (off_t)offset, (off_t)bytes) ? -errno : 0;
+	pthread_setcancelstate(cancel, NULL);
+	return error;
 }
 
 /* Makes the kernel give the pages of a part of the ledger now, so that no memory is an error here
@@ -117,6 +123,18 @@ static int size_and_seal(int fd, uint64_t size)
 	return 0;
 }
 
+/* So that it can be told from what the host may open under its number later. */
+static void memfd_note(struct client *client, int fd)
+{
+	struct stat st;
+
+	client->memfd = fd;
+	if (fstat(fd, &st) == 0) {
+		client->memfd_inode = st.st_ino;
+		client->memfd_device = st.st_dev;
+	}
+}
+
 static int ledger_try(struct client *client, uint64_t capacity)
 {
 	uint64_t size = ledger_file_size(capacity);
@@ -134,9 +152,9 @@ static int ledger_try(struct client *client, uint64_t capacity)
 		error = -ENOMEM;
 		goto err_close;
 	}
-	client->memfd = fd;
 	client->header = base;
 	client->capacity = capacity;
+	memfd_note(client, fd);
 	error = ttmem__back(client, base, LEDGER_OFFSET_PROCESS + PROCESS_BYTES);
 	if (error)
 		goto err_unmap;
@@ -196,7 +214,6 @@ static uint64_t records_wanted(void)
 int ttmem__ledger_create(struct client *client)
 {
 	uint64_t capacity = records_wanted();
-	struct stat st;
 	char *base;
 	int error;
 
@@ -204,10 +221,6 @@ int ttmem__ledger_create(struct client *client)
 		capacity = capacity / 2 / LEDGER_CHUNK_RECORDS * LEDGER_CHUNK_RECORDS;
 	if (error)
 		return error;
-	if (fstat(client->memfd, &st) == 0) {
-		client->memfd_inode = st.st_ino;
-		client->memfd_device = st.st_dev;
-	}
 	base = (char *)client->header;
 	client->process = (void *)(base + LEDGER_OFFSET_PROCESS);
 	client->devices = (void *)(base + LEDGER_OFFSET_DEVICES);

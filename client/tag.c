@@ -59,7 +59,8 @@ uint16_t ttmem__tag(struct client *client, struct thread *thread, const char *na
 
 	if (!*name)
 		return LEDGER_TAG_NONE;
-	if (thread->last_tag && is_tag(client, thread->last_tag, name))
+	/* The name "other" may be on a page that is not backed. */
+	if (thread->last_tag > LEDGER_TAG_OTHER && is_tag(client, thread->last_tag, name))
 		return thread->last_tag;
 	slot = slot_find(client, name);
 	id = __atomic_load_n(slot, __ATOMIC_ACQUIRE);

@@ -193,8 +193,8 @@ static void buffer_refer(struct client *client, struct shard *shard, uint32_t sl
 
 /* Takes the locks of all shards and searches them. Returns true if the address was found and given
  * another reference. The number of shards is read again each time: see directory.h. */
-static bool refer_anywhere(struct client *client, const struct key *key, uint64_t size,
-			   uint32_t *locked)
+static bool refer_anywhere(struct client *client, const struct shard *own, const struct key *key,
+			   uint64_t size, uint32_t *locked)
 {
 	bool found = false;
 	uint32_t i;
@@ -204,6 +204,9 @@ static bool refer_anywhere(struct client *client, const struct key *key, uint64_
 		uint32_t slot;
 
 		lock_take(&shard->lock);
+		/* Since we entered, the directory may have been made anew. Now it cannot be. */
+		if (i == 0)
+			directory_enter(client, own, key);
 		slot = found ? INDEX_NONE : index_find(&shard->index, client, key);
 		if (slot != INDEX_NONE) {
 			buffer_refer(client, shard, slot, size);
@@ -223,7 +226,7 @@ static void alloc_among_many(struct client *client, struct shard *own, const str
 	uint32_t locked;
 
 	lock_give(&own->lock); /* they are taken in order, so that two threads cannot lock up */
-	if (!refer_anywhere(client, key, event->size, &locked)) {
+	if (!refer_anywhere(client, own, key, event->size, &locked)) {
 		crowded = ttmem__directory_wasted(client);
 		buffer_add(client, own, key, event);
 	}

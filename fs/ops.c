@@ -208,6 +208,7 @@ static void ops_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t 
 	(void)bytes;
 	(void)offset;
 	(void)info;
+	model_sync(fs->model); /* first: a newcomer may take the device's place */
 	if (tree_resolve(fs->model, ino, &spot)) {
 		fuse_reply_err(req, ESRCH);
 		return;
@@ -216,7 +217,6 @@ static void ops_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t 
 		fuse_reply_err(req, EPERM);
 		return;
 	}
-	model_sync(fs->model);
 	error = spot.entry->write(spot.device, spot.entry->kind);
 	if (error)
 		fuse_reply_err(req, -error);

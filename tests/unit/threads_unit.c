@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Threads with shards of their own, and buffers that cross from one to another. */
+#include "../../client/internal.h"
+#include "crew.h"
+#include "ledger_view.h"
+#include "own_ledger.h"
+
+static struct ledger_header *header;
+static uint64_t turns;
+
+static void start(void)
+{
+	assert_int_equal(ttmem_start(), 0);
+	header = ledger_map();
+}
+
+static void allocate_in_turn(struct crew *crew, unsigned int self)
+{
+	for (unsigned int i = 0; i < crew->size; i++) {
+		if (i == self)
+			ttmem_alloc(0, TTMEM_L1, self, self + 1, NULL);
+		crew_meet(crew);
+	}
+}
+
+static void each_thread_writes_to_a_shard_of_its_own(void)
+{
+	struct crew crew;
+
+	start();
+	crew_run(&crew, 5, allocate_in_turn);
+	assert_int_equal(header->shards_used, 5);
+	assert_int_equal(header->several_shards, 1);
+	for (uint32_t i = 0; i < 5; i++) {
+		assert_int_equal(ledger_cell(header, i, 0, TTMEM_L1)->allocated_bytes, i + 1);
+		assert_int_equal(header->shard_devices[i], 1);
+		assert_int_equal(ledger_chunk(header, i)->shard, i);
+	}
+	assert_records_are_sums(header);
+}
+
+static void allocate_here_free_there(struct crew *crew, unsigned int self)
+{
+	for (uint64_t i = 0; self == 0 && i < 1000; i++)
+		ttmem_alloc(0, TTMEM_L1, i, 10, NULL);
+	crew_meet(crew);
+	for (uint64_t i = 0; self == 1 && i < 1000; i++)
+		ttmem_free(0, TTMEM_L1, i);
+	crew_meet(crew); /* so that neither takes the other's shard */
+}
+
+static void a_buffer_freed_by_another_thread_counts_where_it_was_allocated(void)
+{
+	struct crew crew;
+
+	start();
+	crew_run(&crew, 2, allocate_here_free_there);
+	assert_int_equal(header->shards_used, 2);
+	assert_int_equal(ledger_cell(header, 0, 0, TTMEM_L1)->freed_buffers, 1000);
+	assert_int_equal(ledger_cell(header, 1, 0, TTMEM_L1)->freed_buffers, 0);
+	assert_int_equal(errors_now().unknown_frees, 0);
+	assert_all_is_freed(header);
+}
+
+static void refer_to_one(struct crew *crew, unsigned int self)
+{
+	(void)self;
+	for (uint64_t i = 0; i < turns; i++) {
+		uint64_t address = i % 97;
+
+		crew_pause(crew);
+		ttmem_alloc(0, TTMEM_DRAM, address, 100, NULL);
+		crew_pause(crew);
+		ttmem_free(0, TTMEM_DRAM, address);
+	}
+}
+
+static void threads_that_allocate_one_address_at_once_share_a_buffer(void)
+{
+	struct crew crew;
+
+	start();
+	turns = rounds(4000);
+	crew_begin(&crew, 3, refer_to_one);
+	for (uint64_t i = 0; i < turns; i++) {
+		crew_halt(&crew);
+		assert_int_equal(totals_of(0, TTMEM_DRAM).live_bytes, 0);
+		crew_resume(&crew);
+		crew_halt(&crew);
+		assert_int_equal(totals_of(0, TTMEM_DRAM).live_bytes, 100);
+		assert_int_equal(totals_of(0, TTMEM_DRAM).live_buffers, 1);
+		assert_int_equal(ledger_live(header), 1);
+		assert_int_equal(ledger_find(header, 0, TTMEM_DRAM, i % 97)->references, 3);
+		crew_resume(&crew);
+	}
+	crew_end(&crew);
+	assert_all_is_freed(header);
+	assert_int_equal(errors_now().unknown_frees, 0);
+}
+
+static void hold_and_free_a_neighbours(struct crew *crew, unsigned int self)
+{
+	unsigned int neighbour = (self + 1) % crew->size;
+
+	for (uint64_t i = 0; i < 50; i++)
+		ttmem_alloc(self % 64, TTMEM_CB, i << 8 | self, 10, "crowd");
+	crew_pause(crew);
+	for (uint64_t i = 0; i < 50; i++)
+		ttmem_free(neighbour % 64, TTMEM_CB, i << 8 | neighbour);
+}
+
+static void a_hundred_threads_share_64_shards(void)
+{
+	struct crew crew;
+
+	start();
+	crew_begin(&crew, 100, hold_and_free_a_neighbours);
+	crew_halt(&crew);
+	assert_int_equal(header->shards_used, LEDGER_SHARDS);
+	assert_int_equal(totals_of(TTMEM_ALL_DEVICES, TTMEM_CB).live_buffers, 5000);
+	assert_records_are_sums(header);
+	crew_resume(&crew);
+	crew_end(&crew);
+	assert_int_equal(errors_now().unknown_frees, 0);
+	assert_all_is_freed(header);
+}
+
+static void free_the_last_ones_and_leave_one(struct crew *crew, unsigned int self)
+{
+	(void)crew;
+	(void)self;
+	ttmem_free(0, TTMEM_DRAM, turns);
+	ttmem_alloc(0, TTMEM_DRAM, turns + 1, 8, "left");
+}
+
+static void a_thread_that_ends_leaves_its_shard_to_the_next(void)
+{
+	struct crew crew;
+
+	start();
+	ttmem_alloc(0, TTMEM_DRAM, 0, 8, NULL);
+	for (turns = 0; turns < 200; turns++)
+		crew_run(&crew, 1, free_the_last_ones_and_leave_one);
+	assert_int_equal(header->shards_used, 2);
+	assert_int_equal(errors_now().unknown_frees, 0);
+	assert_int_equal(totals_of(0, TTMEM_DRAM).live_buffers, 1);
+	ttmem_free(0, TTMEM_DRAM, turns);
+	assert_all_is_freed(header);
+}
+
+static uint32_t least_shift = 32;
+
+/* Every thread has each address in turn, so each frees what its shard and all others allocated. */
+static void allocate_many_in_turn(struct crew *crew, unsigned int self)
+{
+	for (unsigned int turn = 0; turn < 2 * crew->size; turn++) {
+		for (uint64_t i = self; i < turns; i += crew->size)
+			ttmem_alloc(0, TTMEM_DRAM, (i + turn) % turns << 30, 64, NULL);
+		crew_meet(crew);
+		/* Frees do not change it. */
+		if (self == 0 && ttmem__client->directory_shift < least_shift)
+			least_shift = ttmem__client->directory_shift;
+		for (uint64_t i = self; i < turns; i += crew->size)
+			ttmem_free(0, TTMEM_DRAM, (i + turn / 2) % turns << 30);
+		crew_meet(crew);
+	}
+}
+
+static void the_directory_grows_with_what_is_live(void)
+{
+	uint32_t shift;
+	struct crew crew;
+
+	start();
+	turns = 40000;
+	crew_run(&crew, 2, allocate_here_free_there);
+	shift = ttmem__client->directory_shift;
+	crew_run(&crew, 4, allocate_many_in_turn);
+	assert_true(least_shift < shift);
+	assert_int_equal(errors_now().unknown_frees, 0);
+	assert_all_is_freed(header);
+}
+
+#define PIECES 40
+#define PIECE  100000
+
+static void hold_pieces(struct crew *crew, unsigned int self)
+{
+	for (uint64_t i = 0; i < PIECES; i++)
+		ttmem_alloc(0, TTMEM_L1, i << 8 | self, PIECE, NULL);
+	crew_meet(crew);
+	for (uint64_t i = 0; i < PIECES; i++)
+		ttmem_free(0, TTMEM_L1, i << 8 | self);
+}
+
+static void hold_pieces_in_turn(struct crew *crew, unsigned int self)
+{
+	for (unsigned int turn = 0; turn < 10 * crew->size; turn++) {
+		if (turn % crew->size == self) {
+			for (uint64_t i = 0; i < PIECES; i++)
+				ttmem_alloc(0, TTMEM_L1, i << 8 | self, PIECE, NULL);
+			for (uint64_t i = 0; i < PIECES; i++)
+				ttmem_free(0, TTMEM_L1, i << 8 | self);
+		}
+		crew_meet(crew);
+	}
+}
+
+/* By less than a batch for each shard. */
+static void assert_peak_is_about(uint64_t peak, uint64_t shards)
+{
+	const uint64_t bound = shards * (256 << 10);
+
+	assert_in_range(totals_of(0, TTMEM_L1).peak_bytes, peak - bound + 1, peak + bound - 1);
+	assert_in_range(totals_of(TTMEM_ALL_DEVICES, TTMEM_L1).peak_bytes, peak - bound + 1,
+			peak + bound - 1);
+}
+
+static void peaks_of_several_threads_together_are_within_the_bound(void)
+{
+	struct crew crew;
+
+	start();
+	crew_run(&crew, 4, hold_pieces);
+	assert_peak_is_about((uint64_t)4 * PIECES * PIECE, 4);
+	assert_all_is_freed(header);
+}
+
+static void peaks_of_threads_in_turn_are_not_added_up(void)
+{
+	struct crew crew;
+
+	start();
+	crew_run(&crew, 4, hold_pieces_in_turn);
+	assert_peak_is_about((uint64_t)PIECES * PIECE, 4);
+}
+
+static void peaks_are_exact_again_up_to_the_second_thread(void)
+{
+	struct crew crew;
+
+	start();
+	ttmem_alloc(0, TTMEM_L1, 1, 12345, NULL);
+	ttmem_free(0, TTMEM_L1, 1);
+	crew_run(&crew, 1, allocate_in_turn);
+	assert_int_equal(totals_of(0, TTMEM_L1).peak_bytes, 12345);
+}
+
+static unsigned int working;
+
+static void change_much(struct crew *crew, unsigned int self)
+{
+	(void)crew;
+	for (uint64_t i = 0; i < turns; i++) {
+		uint64_t n = i % 32 << 8 | self;
+
+		ttmem_alloc((uint32_t)n % 64, TTMEM_L1, n, n * 3 + 1, NULL);
+		if (i % 32 == 31)
+			for (n = self; n < 32 << 8; n += 256)
+				ttmem_free((uint32_t)n % 64, TTMEM_L1, n);
+	}
+	__atomic_fetch_sub(&working, 1, __ATOMIC_RELEASE);
+}
+
+/* Device and size follow from the address, so a record that is torn shows it. */
+static void assert_records_are_whole(const struct ledger_view *view)
+{
+	struct ledger_record records[LEDGER_CHUNK_RECORDS];
+	int count;
+
+	for (uint32_t i = 0; (count = ledger_view_chunk(view, i, records)) >= 0; i++) {
+		for (int n = 0; n < count; n++) {
+			assert_int_equal(records[n].size, records[n].address * 3 + 1);
+			assert_int_equal(records[n].device, records[n].address % 64);
+			assert_int_equal(records[n].kind, TTMEM_L1);
+		}
+	}
+}
+
+static void a_reader_meanwhile_sees_nothing_torn_and_no_sum_below_zero(void)
+{
+	struct ledger_view view;
+	struct crew crew;
+	const char *why;
+
+	start();
+	turns = rounds(100000) * 32;
+	working = 3;
+	assert_int_equal(ledger_view_open(&view, dup(ledger_fd()), getuid(), &why), 0);
+	crew_begin(&crew, 3, change_much);
+	while (__atomic_load_n(&working, __ATOMIC_ACQUIRE)) {
+		struct ttmem_totals totals = totals_of(TTMEM_ALL_DEVICES, TTMEM_L1);
+
+		assert_true(totals.live_buffers <= turns * 3);
+		assert_true(totals.live_bytes <= totals.allocated_bytes);
+		assert_records_are_whole(&view);
+	}
+	crew_end(&crew);
+	ledger_view_close(&view);
+	assert_all_is_freed(header);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		isolated(each_thread_writes_to_a_shard_of_its_own),
+		isolated(a_buffer_freed_by_another_thread_counts_where_it_was_allocated),
+		isolated(threads_that_allocate_one_address_at_once_share_a_buffer),
+		isolated(a_hundred_threads_share_64_shards),
+		isolated(a_thread_that_ends_leaves_its_shard_to_the_next),
+		isolated(the_directory_grows_with_what_is_live),
+		isolated(peaks_of_several_threads_together_are_within_the_bound),
+		isolated(peaks_of_threads_in_turn_are_not_added_up),
+		isolated(peaks_are_exact_again_up_to_the_second_thread),
+		isolated(a_reader_meanwhile_sees_nothing_torn_and_no_sum_below_zero),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
