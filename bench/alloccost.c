@@ -146,7 +146,7 @@ static void check_sums(const struct setup *s)
 	struct ttmem_totals totals;
 	struct ttmem_errors errors, none = {0};
 
-	if (ttmem_totals(0, TTMEM_DRAM, &totals) || ttmem_get_errors(&errors))
+	if (ttmem_get_totals(0, TTMEM_DRAM, &totals) || ttmem_get_errors(&errors))
 		GIVE_UP(EXIT_FAILURE, "tracking went off");
 	if (totals.live_buffers != expected || totals.live_bytes != expected * BUFFER_BYTES)
 		GIVE_UP(EXIT_FAILURE, "%llu buffers live, %llu expected",

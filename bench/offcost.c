@@ -56,7 +56,7 @@ static void check_off(void)
 	struct ttmem_totals totals;
 
 	ttmem_alloc(0, TTMEM_DRAM, 1, 4096, NULL);
-	if (ttmem_totals(0, TTMEM_DRAM, &totals) != -ENOTCONN)
+	if (ttmem_get_totals(0, TTMEM_DRAM, &totals) != -ENOTCONN)
 		GIVE_UP(EXIT_FAILURE, "tracking is on");
 }
 

@@ -32,7 +32,7 @@ static void device_add(struct ttmem_totals *totals, const struct client *client,
 			cell_add(totals, &shards[i].cells[device][kind]);
 }
 
-int ttmem_totals(uint32_t device, enum ttmem_kind kind, struct ttmem_totals *totals)
+int ttmem_get_totals(uint32_t device, enum ttmem_kind kind, struct ttmem_totals *totals)
 {
 	uint32_t row = device == TTMEM_ALL_DEVICES ? LEDGER_ALL_DEVICES : device;
 	const struct client *client;

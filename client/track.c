@@ -70,7 +70,7 @@ static inline uint64_t now_ns(void)
 
 #define LARGE_KINDS (1u << TTMEM_DRAM | 1u << TTMEM_SYSTEM | 1u << TTMEM_TRACE)
 
-/* How far a shard may be ahead of the process table, in bytes: ttmem_totals() states it. */
+/* How far a shard may be ahead of the process table, in bytes: ttmem_get_totals() states it. */
 static inline int64_t batch_of(uint32_t kind)
 {
 	return LARGE_KINDS >> kind & 1 ? 4 << 20 : 256 << 10;

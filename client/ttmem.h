@@ -85,7 +85,7 @@ struct ttmem_device {
 struct ttmem_totals {
 	uint64_t live_bytes; /* allocated and not freed */
 	uint64_t live_buffers;
-	uint64_t peak_bytes;        /* highest live_bytes: see ttmem_totals() */
+	uint64_t peak_bytes;        /* highest live_bytes: see ttmem_get_totals() */
 	uint64_t allocated_bytes;   /* since the start; never goes down */
 	uint64_t allocated_buffers; /* since the start; never goes down */
 	uint64_t failures;          /* ttmem_alloc_failed() calls */
@@ -163,7 +163,7 @@ TTMEM_API int ttmem_declare_device(uint32_t index, const struct ttmem_device *de
  * of them.
  * Returns 0, -EINVAL, or -ENOTCONN when tracking is off (then *totals is all zeros).
  */
-TTMEM_API int ttmem_totals(uint32_t device, enum ttmem_kind kind, struct ttmem_totals *totals);
+TTMEM_API int ttmem_get_totals(uint32_t device, enum ttmem_kind kind, struct ttmem_totals *totals);
 
 /* Reads what could not be recorded. Returns 0, or -ENOTCONN when tracking is off. */
 TTMEM_API int ttmem_get_errors(struct ttmem_errors *errors);

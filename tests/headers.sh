@@ -25,7 +25,7 @@ int caller(void)
 	ttmem_free(0, TTMEM_L1, 4096);
 	ttmem_alloc_failed(0, TTMEM_DRAM, 1024, 0);
 	return ttmem_start() + ttmem_declare_device(TTMEM_MAX_DEVICES - 1, &device) +
-	       ttmem_totals(TTMEM_ALL_DEVICES, TTMEM_KERNEL, &totals) + ttmem_get_errors(&errors) +
+	       ttmem_get_totals(TTMEM_ALL_DEVICES, TTMEM_KERNEL, &totals) + ttmem_get_errors(&errors) +
 	       ttmem_version()[0];
 }
 CODE

@@ -313,7 +313,7 @@ static int settle(void)
 	uint64_t live = 0;
 
 	for (int kind = 0; kind < TTMEM_KINDS; kind++) {
-		ttmem_totals(TTMEM_ALL_DEVICES, (enum ttmem_kind)kind, &totals);
+		ttmem_get_totals(TTMEM_ALL_DEVICES, (enum ttmem_kind)kind, &totals);
 		live += totals.live_bytes;
 	}
 	say("ended with %" PRIu64 " bytes allocated", live);

@@ -172,7 +172,7 @@ static void do_drain(struct words *w)
 static void do_totals(struct words *w)
 {
 	struct ttmem_totals t;
-	int result = ttmem_totals(device_number(w, 1), kind_number(w, 2), &t);
+	int result = ttmem_get_totals(device_number(w, 1), kind_number(w, 2), &t);
 	if (result < 0)
 		answer_result(result);
 	else

@@ -4,7 +4,7 @@
  * from one table, so that buffers are often freed by another thread than the one that allocated
  * them. Lines on standard input steer it, each answered when it has been obeyed:
  *   hold   all threads stand still; prints "DEVICE KIND BYTES BUFFERS ALLOCATED FAILURES" for
- *          each pair in use, as ttmem_totals() has them, then "held"
+ *          each pair in use, as ttmem_get_totals() has them, then "held"
  *   go     on again: "going"
  * It begins with "going", and ends with its input.
  */
@@ -89,7 +89,7 @@ static void print_totals(void)
 	struct ttmem_totals t;
 	for (uint32_t device = 0; device < devices; device++) {
 		for (int kind = 0; kind < TTMEM_KINDS; kind++) {
-			ttmem_totals(device, (enum ttmem_kind)kind, &t);
+			ttmem_get_totals(device, (enum ttmem_kind)kind, &t);
 			printf("%u %d %llu %llu %llu %llu\n", device, kind,
 			       (unsigned long long)t.live_bytes, (unsigned long long)t.live_buffers,
 			       (unsigned long long)t.allocated_bytes,

@@ -21,7 +21,7 @@ static void assert_is_off(void)
 	ttmem_alloc_failed(0, TTMEM_DRAM, 1, 1);
 	assert_int_equal(ttmem__gate, 0);
 	memset(&totals, 1, sizeof totals);
-	assert_int_equal(ttmem_totals(0, TTMEM_DRAM, &totals), -ENOTCONN);
+	assert_int_equal(ttmem_get_totals(0, TTMEM_DRAM, &totals), -ENOTCONN);
 	assert_int_equal(totals.live_bytes + totals.peak_bytes + totals.allocated_buffers, 0);
 	assert_int_equal(ttmem_get_errors(&errors), -ENOTCONN);
 	assert_int_equal(ttmem_declare_device(0, &device), -ENOTCONN);
@@ -46,7 +46,7 @@ static void stays_off_when_the_first_call_only_asks(void)
 {
 	struct ttmem_totals totals;
 
-	assert_int_equal(ttmem_totals(0, TTMEM_DRAM, &totals), -ENOTCONN);
+	assert_int_equal(ttmem_get_totals(0, TTMEM_DRAM, &totals), -ENOTCONN);
 	assert_int_equal(ttmem__gate, 0);
 	assert_is_off();
 }
@@ -218,8 +218,8 @@ static void every_call_keeps_errno(void)
 	assert_int_equal(errno, 77);
 	assert_int_equal(ttmem_declare_device(1, &device), 0);
 	assert_int_equal(ttmem_declare_device(99, &device), -EINVAL);
-	assert_int_equal(ttmem_totals(0, TTMEM_L1, &totals), 0);
-	assert_int_equal(ttmem_totals(64, TTMEM_L1, &totals), -EINVAL);
+	assert_int_equal(ttmem_get_totals(0, TTMEM_L1, &totals), 0);
+	assert_int_equal(ttmem_get_totals(64, TTMEM_L1, &totals), -EINVAL);
 	assert_int_equal(ttmem_get_errors(&errors), 0);
 	assert_int_equal(errno, 77);
 }

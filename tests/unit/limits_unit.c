@@ -37,7 +37,7 @@ static void assert_lives_untracked(void)
 	assert_int_equal(ttmem__gate, 0);
 	ttmem_alloc(0, TTMEM_DRAM, 1, 1, "tag");
 	ttmem_free(0, TTMEM_DRAM, 1);
-	assert_int_equal(ttmem_totals(0, TTMEM_DRAM, &totals), -ENOTCONN);
+	assert_int_equal(ttmem_get_totals(0, TTMEM_DRAM, &totals), -ENOTCONN);
 	assert_int_equal(ledgers_open(), 0);
 	assert_int_equal(fds_of(""), fds);
 }

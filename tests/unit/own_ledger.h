@@ -151,7 +151,7 @@ static inline struct ttmem_totals totals_of(uint32_t device, enum ttmem_kind kin
 {
 	struct ttmem_totals totals;
 
-	assert_int_equal(ttmem_totals(device, kind, &totals), 0);
+	assert_int_equal(ttmem_get_totals(device, kind, &totals), 0);
 	return totals;
 }
 

@@ -188,7 +188,8 @@ static void peaks_of_a_process_are_a_line_for_each_kind(void **state)
 	struct process *process = holder(*state, 1, named_device(*state), 0);
 
 	world_set(process, 0, TTMEM_DRAM, 100, 1);
-	fake_of(process)->peaks[TTMEM_DRAM] = 90; /* the library lags behind: see ttmem_totals() */
+	fake_of(process)->peaks[TTMEM_DRAM] =
+		90; /* the library lags behind: see ttmem_get_totals() */
 	fake_of(process)->peaks[TTMEM_L1] = 5;
 	assert_text(*state, render_process_peak, OF_PROCESS(process, 0),
 		    "dram 100\nl1 5\nsystem 0\nl1_small 0\ntrace 0\ncb 0\nkernel 0\n");

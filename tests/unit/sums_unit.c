@@ -158,9 +158,9 @@ static void bad_arguments_are_counted_and_change_no_sum(void)
 	assert_int_equal(errors_now().unknown_frees, 0);
 	assert_int_equal(ledger_live(header), 0);
 	assert_int_equal(header->devices_used, 0);
-	assert_int_equal(ttmem_totals(64, TTMEM_DRAM, &totals), -EINVAL);
-	assert_int_equal(ttmem_totals(0, TTMEM_KINDS, &totals), -EINVAL);
-	assert_int_equal(ttmem_totals(0, TTMEM_DRAM, NULL), -EINVAL);
+	assert_int_equal(ttmem_get_totals(64, TTMEM_DRAM, &totals), -EINVAL);
+	assert_int_equal(ttmem_get_totals(0, TTMEM_KINDS, &totals), -EINVAL);
+	assert_int_equal(ttmem_get_totals(0, TTMEM_DRAM, NULL), -EINVAL);
 }
 
 static void the_last_failure_is_kept_with_its_largest_free_block(void)
