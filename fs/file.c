@@ -336,11 +336,13 @@ void file_release(struct fs *fs, struct fuse_file_info *info)
 
 void file_end_all(struct fs *fs)
 {
-	GList *link;
+	GList *link, *next;
 
-	while ((link = fs->files.head)) {
+	for (link = fs->files.head; link; link = next) {
 		struct file *file = link->data;
 		struct request *request;
+
+		next = link->next;
 
 		if (file->opening)
 			fuse_reply_err(file->opening, EIO);

@@ -214,7 +214,7 @@ static void no_change_is_both_unseen_and_silent(void)
 		uint32_t seen;
 
 		__atomic_store_n(&begun, i + 1, __ATOMIC_RELEASE);
-		for (uint64_t n = i % 100; n; n--)
+		for (uint64_t n = i % 1000; n; n--)
 			__atomic_signal_fence(__ATOMIC_SEQ_CST);
 		__atomic_store_n(&header->armed, 1, __ATOMIC_RELAXED);
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);

@@ -74,22 +74,27 @@ static void a_tiny_file_size_limit_is_an_error_and_no_signal(void)
 	assert_works();
 }
 
-static uint64_t address_space(void)
+/* A size from /proc/self/status, in bytes. */
+static uint64_t status_of(const char *name)
 {
-	unsigned long pages = 0;
-	FILE *file = fopen("/proc/self/statm", "r");
+	FILE *file = fopen("/proc/self/status", "r");
+	uint64_t bytes = UINT64_MAX;
+	char line[256];
 
 	assert_non_null(file);
-	assert_int_equal(fscanf(file, "%lu", &pages), 1);
+	while (fgets(line, sizeof line, file))
+		if (strncmp(line, name, strlen(name)) == 0)
+			bytes = strtoull(line + strlen(name), NULL, 10) * 1024;
 	fclose(file);
-	return (uint64_t)pages * 4096;
+	assert_true(bytes != UINT64_MAX);
+	return bytes;
 }
 
 static void a_small_address_space_makes_a_smaller_ledger(void)
 {
 	if (RUNNING_ON_VALGRIND || UNDER_ASAN || UNDER_TSAN)
 		case_skip("the tool needs address space of its own");
-	limit(RLIMIT_AS, address_space() + (24 << 20));
+	limit(RLIMIT_AS, status_of("VmSize:") + (24 << 20));
 	assert_int_equal(ttmem_start(), 0);
 	unlimit(RLIMIT_AS);
 	assert_in_range(ledger_map()->file_size, 3 << 20, 24 << 20);
@@ -102,7 +107,7 @@ static void no_address_space_is_an_error(void)
 
 	if (RUNNING_ON_VALGRIND || UNDER_ASAN || UNDER_TSAN)
 		case_skip("the tool needs address space of its own");
-	limit(RLIMIT_AS, address_space() + (1 << 20));
+	limit(RLIMIT_AS, status_of("VmSize:") + (1 << 20));
 	error = ttmem_start();
 	unlimit(RLIMIT_AS);
 	assert_int_equal(error, -ENOMEM);
@@ -157,11 +162,16 @@ static void an_idle_ledger_takes_little_memory(void)
 
 static void locking_all_future_memory_does_not_fill_the_ledger(void)
 {
+	uint64_t locked;
+
 	if (mlockall(MCL_FUTURE))
 		case_skip("memory cannot be locked");
+	locked = status_of("VmLck:");
 	assert_int_equal(ttmem_start(), 0);
 	ttmem_alloc(0, TTMEM_DRAM, 1, 10, "weights");
 	assert_true(ledger_resident() <= 64 << 10);
+	/* Nor does it count as locked, which has a limit of its own. */
+	assert_true(status_of("VmLck:") < locked + (8 << 20));
 	munlockall();
 	assert_int_equal(totals_of(0, TTMEM_DRAM).live_bytes, 10);
 }

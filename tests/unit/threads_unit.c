@@ -7,6 +7,7 @@
 
 static struct ledger_header *header;
 static uint64_t turns;
+static unsigned int working;
 
 static void start(void)
 {
@@ -96,6 +97,36 @@ static void threads_that_allocate_one_address_at_once_share_a_buffer(void)
 	crew_end(&crew);
 	assert_all_is_freed(header);
 	assert_int_equal(errors_now().unknown_frees, 0);
+}
+
+static void refer_at_once(struct crew *crew, unsigned int self)
+{
+	(void)self;
+	__atomic_fetch_add(&working, 1, __ATOMIC_ACQ_REL);
+	while (__atomic_load_n(&working, __ATOMIC_ACQUIRE) % crew->size)
+		sched_yield();
+	ttmem_alloc(0, TTMEM_DRAM, 5, 100, NULL);
+	crew_meet(crew);
+}
+
+/* Each makes its shard while the others search those that there are. */
+static void threads_that_begin_with_one_address_share_a_buffer(void)
+{
+	for (unsigned int i = 0; i < rounds(400); i++) {
+		pid_t child = case_fork();
+
+		if (child == 0) {
+			struct crew crew;
+
+			start();
+			crew_run(&crew, 4, refer_at_once);
+			assert_int_equal(header->shards_used, 4);
+			assert_int_equal(totals_of(0, TTMEM_DRAM).live_bytes, 100);
+			assert_int_equal(ledger_find(header, 0, TTMEM_DRAM, 5)->references, 4);
+			_exit(0);
+		}
+		assert_int_equal(case_wait(child), 0);
+	}
 }
 
 static void hold_and_free_a_neighbours(struct crew *crew, unsigned int self)
@@ -246,8 +277,6 @@ static void peaks_are_exact_again_up_to_the_second_thread(void)
 	assert_int_equal(totals_of(0, TTMEM_L1).peak_bytes, 12345);
 }
 
-static unsigned int working;
-
 static void change_much(struct crew *crew, unsigned int self)
 {
 	(void)crew;
@@ -306,6 +335,7 @@ int main(void)
 		isolated(each_thread_writes_to_a_shard_of_its_own),
 		isolated(a_buffer_freed_by_another_thread_counts_where_it_was_allocated),
 		isolated(threads_that_allocate_one_address_at_once_share_a_buffer),
+		isolated(threads_that_begin_with_one_address_share_a_buffer),
 		isolated(a_hundred_threads_share_64_shards),
 		isolated(a_thread_that_ends_leaves_its_shard_to_the_next),
 		isolated(the_directory_grows_with_what_is_live),
