@@ -65,17 +65,18 @@ static void closer_start(void)
 	pthread_attr_destroy(&attr);
 }
 
-static void warn_once(unsigned int waiting)
+/* Under the mutex. True when there are so many that it is worth a line, and there was none yet. */
+static bool worth_a_line(void)
 {
-	if (waiting >= MANY && !warned)
-		log_warning("%u descriptors from clients wait to be closed: those before them hang",
-			    waiting);
-	warned = waiting >= MANY || (warned && waiting);
+	bool many = queue->len >= MANY, first = many && !warned;
+
+	warned = many || (warned && queue->len);
+	return first;
 }
 
 void descriptors_discard(const int *fds, int count)
 {
-	unsigned int waiting;
+	bool warn;
 
 	pthread_mutex_lock(&mutex);
 	if (!queue)
@@ -85,9 +86,10 @@ void descriptors_discard(const int *fds, int count)
 			g_array_append_val(queue, fds[i]);
 	if (queue->len && closers < CLOSERS_MAX)
 		closer_start();
-	waiting = queue->len;
+	warn = worth_a_line();
 	pthread_mutex_unlock(&mutex);
-	warn_once(waiting);
+	if (warn)
+		log_warning("descriptors from clients wait to be closed: those before them hang");
 }
 
 unsigned int descriptors_pending(void)

@@ -207,7 +207,7 @@ static void no_change_is_both_unseen_and_silent(void)
 	struct crew crew;
 
 	start();
-	turns = rounds(200000);
+	turns = rounds(300000);
 	cell = ledger_cell(header, 0, 0, TTMEM_L1);
 	crew_begin(&crew, 1, fail_once_a_round);
 	for (uint64_t i = 0; i < turns; i++) {

@@ -89,6 +89,15 @@ static void used_free_and_peak_are_one_number_each(void **state)
 	assert_text(*state, render_device_peak, OF_DEVICE(device, TTMEM_DRAM), "1200\n");
 }
 
+static void a_number_may_be_the_largest_there_is(void **state)
+{
+	struct device *device = named_device(*state);
+
+	world_set(holder(*state, 1, device, 0), 0, TTMEM_CB, UINT64_MAX, 1);
+	assert_text(*state, render_device_used, OF_DEVICE(device, TTMEM_CB),
+		    "18446744073709551615\n");
+}
+
 static void a_peak_is_fresh_without_another_read(void **state)
 {
 	struct device *device = named_device(*state);
@@ -254,6 +263,7 @@ int main(void)
 		TEST(uptime_is_never_negative),
 		TEST(what_is_known_of_a_device_is_a_line_each),
 		TEST(used_free_and_peak_are_one_number_each),
+		TEST(a_number_may_be_the_largest_there_is),
 		TEST(a_peak_is_fresh_without_another_read),
 		TEST(stat_of_a_device_adds_up),
 		TEST(values_of_a_process_are_sums_over_devices),

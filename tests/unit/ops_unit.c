@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Each request is answered once, whatever it asks and of whatever inode. */
+#include "kernel.h"
+
+/* Every number in the tree, and some that stand for nothing. */
+static void collect(const struct model *model, uint64_t ino, GArray *inos)
+{
+	struct spot dir = spot_at(model, ino);
+	GArray *names = list(model, &dir, 0, UINT_MAX);
+
+	for (guint i = 2; i < names->len; i++) {
+		const struct name *name = &g_array_index(names, struct name, i);
+
+		g_array_append_val(inos, name->ino);
+		if (name->type == S_IFDIR)
+			collect(model, name->ino, inos);
+	}
+	g_array_free(names, TRUE);
+}
+
+static GArray *all_inos(struct kernel *kernel)
+{
+	static const uint64_t others[] = {TREE_ROOT_INO, 0, 15, 4095, 1ull << 40, UINT64_MAX};
+	GArray *inos = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+
+	g_array_append_vals(inos, others, G_N_ELEMENTS(others));
+	collect(kernel->model, TREE_ROOT_INO, inos);
+	return inos;
+}
+
+typedef void ask_fn(struct kernel *kernel, struct fuse_req *req, uint64_t ino);
+
+static void ask_lookup(struct kernel *kernel, struct fuse_req *req, uint64_t ino)
+{
+	kernel->ops.lookup(req, ino, "stat");
+}
+
+static void ask_lookup_nothing(struct kernel *kernel, struct fuse_req *req, uint64_t ino)
+{
+	kernel->ops.lookup(req, ino, "nothing");
+}
+
+static void ask_forget(struct kernel *kernel, struct fuse_req *req, uint64_t ino)
+{
+	kernel->ops.forget(req, ino, 1);
+}
+
+static void ask_forget_multi(struct kernel *kernel, struct fuse_req *req, uint64_t ino)
+{
+	struct fuse_forget_data forgets[] = {{ino, 1}, {ino, UINT64_MAX}};
+
+	kernel->ops.forget_multi(req, 2, forgets);
+}
+
+static void ask_getattr(struct kernel *kernel, struct fuse_req *req, uint64_t ino)
+{
+	kernel->ops.getattr(req, ino, NULL);
+}
+
+static void ask_truncate(struct kernel *kernel, struct fuse_req *req, uint64_t ino)
+{
+	struct stat attr = {0};
+
+	kernel->ops.setattr(req, ino, &attr, FUSE_SET_ATTR_SIZE, NULL);
+}
+
+static void ask_chmod(struct kernel *kernel, struct fuse_req *req, uint64_t ino)
+{
+	struct stat attr = {0};
+
+	kernel->ops.setattr(req, ino, &attr, FUSE_SET_ATTR_MODE, NULL);
+	assert_true(req->error == EPERM || req->error == ENOENT);
+}
+
+static void ask_readlink(struct kernel *kernel, struct fuse_req *req, uint64_t ino)
+{
+	kernel->ops.readlink(req, ino);
+}
+
+static void ask_readdir(struct kernel *kernel, struct fuse_req *req, uint64_t ino)
+{
+	kernel->ops.readdir(req, ino, 4096, 0, NULL);
+	assert_true(req->bytes->len <= 4096);
+}
+
+static void ask_readdir_little(struct kernel *kernel, struct fuse_req *req, uint64_t ino)
+{
+	kernel->ops.readdir(req, ino, 1, 0, NULL);
+	assert_int_equal(req->bytes->len, 0);
+}
+
+static void ask_write(struct kernel *kernel, struct fuse_req *req, uint64_t ino)
+{
+	kernel->ops.write(req, ino, "1\n", 2, 0, NULL);
+}
+
+static void ask_statfs(struct kernel *kernel, struct fuse_req *req, uint64_t ino)
+{
+	kernel->ops.statfs(req, ino);
+}
+
+static void ask_to_open_for_writing(struct kernel *kernel, struct fuse_req *req, uint64_t ino)
+{
+	struct fuse_file_info info = {.flags = O_WRONLY | O_TRUNC};
+
+	kernel->ops.open(req, ino, &info);
+	if (!req->error)
+		kernel_release(kernel, &req->info);
+}
+
+static void ask_all_to_change(struct kernel *kernel, struct fuse_req *req, uint64_t ino)
+{
+	kernel->ops.mkdir(req, ino, "x", 0);
+	assert_int_equal(req->error, EPERM);
+	kernel->ops.mknod(req, ino, "x", 0, 0);
+	kernel->ops.create(req, ino, "x", 0, NULL);
+	kernel->ops.unlink(req, ino, "x");
+	kernel->ops.rmdir(req, ino, "x");
+	kernel->ops.symlink(req, "x", ino, "x");
+	kernel->ops.rename(req, ino, "x", ino, "y", 0);
+	kernel->ops.link(req, ino, ino, "x");
+	assert_int_equal(req->error, EPERM);
+	assert_int_equal(req->answers, 8);
+	kernel->ops.ioctl(req, ino, 0, NULL, NULL, 0, NULL, 0, 0);
+	assert_int_equal(req->error, ENOTTY);
+	assert_int_equal(req->answers, 9);
+	req->answers = 1;
+}
+
+static ask_fn *const questions[] = {
+	ask_lookup,
+	ask_lookup_nothing,
+	ask_forget,
+	ask_forget_multi,
+	ask_getattr,
+	ask_truncate,
+	ask_chmod,
+	ask_readlink,
+	ask_readdir,
+	ask_readdir_little,
+	ask_write,
+	ask_statfs,
+	ask_to_open_for_writing,
+	ask_all_to_change,
+};
+
+static void each_request_is_answered_once(void **state)
+{
+	struct kernel *kernel = *state;
+	GArray *inos;
+
+	populate(kernel->world);
+	inos = all_inos(kernel);
+	for (int round = 0; round < 2; round++) {
+		for (guint i = 0; i < inos->len; i++)
+			for (size_t q = 0; q < G_N_ELEMENTS(questions); q++) {
+				struct fuse_req *req = req_new(kernel);
+
+				questions[q](kernel, req, g_array_index(inos, uint64_t, i));
+				req_end(req);
+			}
+		for (pid_t pid = 1; pid <= 6; pid++) /* and once more when they are gone */
+			if (model_process_by_pid(kernel->model, pid))
+				model_process_remove(kernel->model,
+						     model_process_by_pid(kernel->model, pid));
+	}
+	g_array_free(inos, TRUE);
+}
+
+static void each_file_can_be_opened_read_and_closed(void **state)
+{
+	struct kernel *kernel = *state;
+	unsigned int texts = 0;
+	GArray *inos;
+
+	populate(kernel->world);
+	inos = all_inos(kernel);
+	for (guint i = 0; i < inos->len; i++) {
+		struct fuse_req *open =
+			kernel_open(kernel, g_array_index(inos, uint64_t, i), O_RDONLY);
+		struct fuse_file_info info = open->info;
+		struct fuse_req *read;
+
+		if (req_end(open))
+			continue;
+		texts++;
+		read = kernel_read(kernel, &info, 1 << 17, 0);
+		assert_true(read->bytes->len && read->bytes->str[read->bytes->len - 1] == '\n');
+		assert_int_equal(req_end(read), 0);
+		assert_int_equal(kernel_release(kernel, &info), 0);
+	}
+	assert_true(texts > 300);
+	g_array_free(inos, TRUE);
+}
+
+static void what_the_kernel_has_forgotten_is_forgotten(void **state)
+{
+	struct kernel *kernel = *state;
+	struct fuse_req *req = req_new(kernel);
+	uint64_t ino;
+
+	populate(kernel->world);
+	kernel_walk(kernel, "pids/1/stat");
+	ino = kernel_walk(kernel, "pids/1/stat");
+	assert_int_equal(g_hash_table_size(kernel->fs.nodes), 3);
+	node_forget(&kernel->fs, ino, 1);
+	assert_non_null(node_find(&kernel->fs, ino));
+	node_forget(&kernel->fs, ino, 1);
+	assert_null(node_find(&kernel->fs, ino));
+	node_forget(&kernel->fs, ino, 1); /* never mind */
+	req->interrupted = true;          /* then no forget will come */
+	kernel->ops.lookup(req, TREE_ROOT_INO, "status");
+	assert_null(node_find(&kernel->fs, req->ino));
+	req_end(req);
+}
+
+/* A newcomer's devices take the room of one that nobody uses. */
+static void evict(struct world *world)
+{
+	for (uint64_t asic = 1; asic <= MODEL_MAX_DEVICES_PER_USER; asic++) {
+		world_now_ns++;
+		world_device(world, 0, 0xbeef00 + asic, 1000);
+	}
+}
+
+static void a_device_may_go_while_somebody_writes_to_its_file(void **state)
+{
+	struct kernel *kernel = *state;
+	struct fuse_req *req = req_new(kernel);
+	uint64_t serial = world_device(kernel->world, 0, 0xa, 1000)->serial;
+	uint64_t ino = kernel_walk(kernel, "device0/dram_peak");
+
+	kernel->world->on_sync = evict;
+	kernel->ops.write(req, ino, "1\n", 2, 0, NULL);
+	assert_null(model_device(kernel->model, serial));
+	assert_int_equal(req_end(req), ESRCH);
+}
+
+static void writing_starts_a_peak_afresh(void **state)
+{
+	struct kernel *kernel = *state;
+	struct fuse_req *req = req_new(kernel);
+	struct device *device = world_device(kernel->world, 0, 0xa, 1000);
+
+	device->peak_bytes[TTMEM_DRAM] = 100;
+	device->peak_bytes[TTMEM_L1] = 100;
+	kernel->ops.write(req, kernel_walk(kernel, "device0/dram_peak"), "", 0, 0, NULL);
+	assert_int_equal(req_end(req), 0);
+	assert_int_equal(device->peak_bytes[TTMEM_DRAM], 0);
+	assert_int_equal(device->peak_bytes[TTMEM_L1], 100);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		KERNEL_TEST(each_request_is_answered_once),
+		KERNEL_TEST(each_file_can_be_opened_read_and_closed),
+		KERNEL_TEST(what_the_kernel_has_forgotten_is_forgotten),
+		KERNEL_TEST(a_device_may_go_while_somebody_writes_to_its_file),
+		KERNEL_TEST(writing_starts_a_peak_afresh),
+	};
+
+	return RUN(tests);
+}

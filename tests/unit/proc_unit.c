@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is read from /proc, from one of our own making. */
+#include "proc.h"
+#include "unit.h"
+#include <errno.h>
+
+#define PID 42
+
+/* The root, and the directory of PID in it. */
+static char *root, *dir;
+
+static int setup(void **state)
+{
+	(void)state;
+	root = unit_mkdir();
+	dir = g_strdup_printf("%s/%d", root, PID);
+	return g_mkdir_with_parents(dir, 0700);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	unit_rmdir(root);
+	g_free(dir);
+	return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+static void put(const char *name, const char *text)
+{
+	char *path = g_build_filename(dir, name, NULL);
+
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	assert_true(fputs(text, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+	g_free(path);
+}
+
+#define FIELDS_3_TO_21 " S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18"
+
+static void assert_ticks(const char *stat, int error, uint64_t want)
+{
+	uint64_t ticks = 0;
+
+	put("stat", stat);
+	assert_int_equal(proc_start_ticks(root, PID, &ticks), error);
+	if (!error)
+		assert_true(ticks == want);
+}
+
+static void the_start_is_field_22(void **state)
+{
+	(void)state;
+	assert_ticks("42 (cat)" FIELDS_3_TO_21 " 123456 99 98 97\n", 0, 123456);
+	assert_ticks("42 (cat)" FIELDS_3_TO_21 " 18446744073709551615 99\n", 0, UINT64_MAX);
+	assert_ticks("42 (cat)" FIELDS_3_TO_21 " 7", 0, 7);
+}
+
+static void a_name_may_hold_anything(void **state)
+{
+	(void)state;
+	assert_ticks("42 (a b) c)" FIELDS_3_TO_21 " 7 9\n", 0, 7);
+	assert_ticks("42 () S 1 1 1 ()" FIELDS_3_TO_21 " 7 9\n", 0, 7);
+	assert_ticks("42 (\n)\n(" FIELDS_3_TO_21 ")" FIELDS_3_TO_21 " 7 9\n", 0, 7);
+	assert_ticks("42 (()" FIELDS_3_TO_21 " 7 9\n", 0, 7);
+}
+
+static void a_stat_that_is_cut_short_has_no_start(void **state)
+{
+	static const char *const texts[] = {
+		"",
+		"\n",
+		"42",
+		"42 (cat",
+		"42 (cat)",
+		"42 (cat) ",
+		"42 (cat) S 1 2 3\n",
+		"42 (cat)" FIELDS_3_TO_21,
+		"42 (cat)" FIELDS_3_TO_21 " ",
+		"42 (cat)" FIELDS_3_TO_21 " x",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
+		assert_ticks(texts[i], -EPROTO, 0);
+}
+
+static void a_process_that_is_gone_has_nothing(void **state)
+{
+	char comm[16] = "before";
+	uint64_t ticks;
+	pid_t pid;
+	uid_t uid;
+	gid_t gid;
+
+	(void)state;
+	assert_int_equal(proc_start_ticks(root, 43, &ticks), -ENOENT);
+	assert_int_equal(proc_thread_group(root, 43, &pid), -ENOENT);
+	assert_int_equal(proc_innermost_pid(root, 43, &pid), -ENOENT);
+	assert_int_equal(proc_ids(root, 43, &uid, &gid), -ENOENT);
+	assert_false(proc_maps_inode(root, 43, 1));
+	proc_comm(root, 43, comm);
+	assert_string_equal(comm, "");
+}
+
+static void assert_comm(const char *text, const char *want)
+{
+	char comm[16];
+
+	memset(comm, 'x', sizeof comm);
+	put("comm", text);
+	proc_comm(root, PID, comm);
+	assert_string_equal(comm, want);
+}
+
+static void a_comm_is_a_line_of_any_bytes(void **state)
+{
+	(void)state;
+	assert_comm("cat\n", "cat");
+	assert_comm("two words\n", "two words");
+	assert_comm("a\nb\n", "a\nb");
+	assert_comm("a\n\n", "a\n");
+	assert_comm("no newline", "no newline");
+	assert_comm("\n", "");
+	assert_comm("", "");
+	assert_comm("fifteen_letters\n", "fifteen_letters");
+	assert_comm("\x1b[31m\xff\n", "\x1b[31m\xff");
+}
+
+static void a_comm_is_no_longer_than_there_is_room_for(void **state)
+{
+	char *text = g_strnfill(4000, 'a');
+
+	(void)state;
+	assert_comm("kworker/u4:3-events_unbound\n", "kworker/u4:3-ev");
+	assert_comm(text, "aaaaaaaaaaaaaaa");
+	g_free(text);
+}
+
+static void assert_inner(const char *status, int error, pid_t want)
+{
+	pid_t inner = 0;
+
+	put("status", status);
+	assert_int_equal(proc_innermost_pid(root, PID, &inner), error);
+	if (!error)
+		assert_int_equal(inner, want);
+}
+
+static void the_innermost_pid_is_the_last(void **state)
+{
+	(void)state;
+	assert_inner("Name:\tcat\nPid:\t42\nNSpid:\t42\nNSpgid:\t7\n", 0, 42);
+	assert_inner("Name:\tcat\nPid:\t42\nNSpid:\t42\t17\t3\nNSpgid:\t42\t17\t4\n", 0, 3);
+	assert_inner("Name:\tcat\nNSpid:\t4194304", 0, 4194304);
+}
+
+static void a_thread_names_its_process(void **state)
+{
+	pid_t pid;
+
+	(void)state;
+	put("status", "Name:\tcat\nUmask:\t0022\nTgid:\t41\nNgid:\t0\nPid:\t42\n");
+	assert_int_equal(proc_thread_group(root, PID, &pid), 0);
+	assert_int_equal(pid, 41);
+}
+
+/* The kernel writes a newline in a name as \n, so that only a line of its own begins with a key. */
+static void a_name_cannot_forge_a_line(void **state)
+{
+	(void)state;
+	assert_inner("Name:\tNSpid:\t1\nPid:\t42\nNSpid:\t42\t3\n", 0, 3);
+	assert_inner("Name:\t\\nNSpid:\t1\nPid:\t42\nNSpid:\t42\t3\n", 0, 3);
+	assert_inner("Name:\tx\nPid:\t42\nXNSpid:\t9\n", -EPROTO, 0);
+}
+
+static void a_number_that_is_none_is_refused(void **state)
+{
+	static const char *const texts[] = {"",
+					    "Name:\tcat\n",
+					    "Name:\tcat\nNSpid:",
+					    "Name:\tcat\nNSpid:\t",
+					    "Name:\tcat\nNSpid:\tx\n",
+					    "Name:\tcat\nNSpid:\t0\n",
+					    "Name:\tcat\nNSpid:\t-7\n",
+					    "Name:\tcat\nNSpid:\nPid:\t7\n"};
+
+	(void)state;
+	for (size_t i = 0; i < G_N_ELEMENTS(texts); i++)
+		assert_inner(texts[i], -EPROTO, 0);
+}
+
+/* The line of groups comes before, and can be long: a user may be in 65536 of them. */
+static void the_innermost_pid_is_found_behind_many_groups(void **state)
+{
+	GString *status = g_string_new("Name:\tcat\nTgid:\t42\nGroups:\t");
+
+	(void)state;
+	for (int i = 0; i < 65536; i++)
+		g_string_append_printf(status, "%d ", 1000000000 + i);
+	g_string_append(status, "\nNStgid:\t42\t3\nNSpid:\t42\t3\nNSpgid:\t42\t4\n");
+	assert_inner(status->str, 0, 3);
+	g_string_free(status, TRUE);
+}
+
+static void the_ids_are_the_effective_ones(void **state)
+{
+	uid_t uid;
+	gid_t gid;
+
+	(void)state;
+	put("status", "Name:\tcat\nUid:\t1\t2\t3\t4\nGid:\t5\t4294967294\t7\t8\n");
+	assert_int_equal(proc_ids(root, PID, &uid, &gid), 0);
+	assert_int_equal(uid, 2);
+	assert_int_equal(gid, 4294967294u);
+	put("status", "Name:\tcat\nUid:\t1\t2\t3\t4\n");
+	assert_int_equal(proc_ids(root, PID, &uid, &gid), -EPROTO);
+}
+
+static void an_inode_is_found_among_the_mappings(void **state)
+{
+	(void)state;
+	put("maps", "00400000-00452000 r-xp 00000000 08:02 173521      /usr/bin/dbus-daemon\n"
+		    "00e03000-00e24000 rw-p 00000000 00:00 0           [heap]\n"
+		    "7f00-7f01 rw-s 00000000 00:01 2053 /memfd:ttmem-ledger (deleted)\n"
+		    "7f02-7f03 rw-s 00000000 00:01 77 /a file with spaces 99\n");
+	assert_true(proc_maps_inode(root, PID, 2053));
+	assert_true(proc_maps_inode(root, PID, 173521));
+	assert_true(proc_maps_inode(root, PID, 77));
+	assert_false(proc_maps_inode(root, PID, 99));
+	assert_false(proc_maps_inode(root, PID, 205));
+}
+
+static void our_own_start_is_before_now_and_never_wanders(void **state)
+{
+	uint64_t ticks = 0, again = 0;
+
+	(void)state;
+	assert_int_equal(proc_start_ticks("/proc", getpid(), &ticks), 0);
+	assert_int_equal(proc_start_ticks("/proc", getpid(), &again), 0);
+	assert_true(ticks == again && ticks);
+	assert_true(proc_ticks_to_epoch_ns(ticks) == proc_ticks_to_epoch_ns(again));
+	assert_true(proc_ticks_to_epoch_ns(ticks) <= (uint64_t)g_get_real_time() * 1000);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(the_start_is_field_22),
+		TEST(a_name_may_hold_anything),
+		TEST(a_stat_that_is_cut_short_has_no_start),
+		TEST(a_process_that_is_gone_has_nothing),
+		TEST(a_comm_is_a_line_of_any_bytes),
+		TEST(a_comm_is_no_longer_than_there_is_room_for),
+		TEST(the_innermost_pid_is_the_last),
+		TEST(a_thread_names_its_process),
+		TEST(a_name_cannot_forge_a_line),
+		TEST(a_number_that_is_none_is_refused),
+		TEST(the_innermost_pid_is_found_behind_many_groups),
+		TEST(the_ids_are_the_effective_ones),
+		TEST(an_inode_is_found_among_the_mappings),
+		TEST(our_own_start_is_before_now_and_never_wanders),
+	};
+
+	return RUN(tests);
+}
