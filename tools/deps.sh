@@ -30,6 +30,7 @@ util-linux command:setpriv
 procps command:pgrep
 man-db command:man
 groff command:groff
+g++ command:g++
 '
 
 is_there() {
