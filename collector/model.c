@@ -94,7 +94,7 @@ struct process *model_process_add(struct model *model, struct source *source, vo
 	return process;
 }
 
-#define BURST_NS 1000000u
+#define BURST_NS 20000000u
 
 /* Before a process goes, so that the peak does not miss the moment. When many go at once the first
  * sees the highest sum, and to sum them all for each would take long. */

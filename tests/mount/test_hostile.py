@@ -214,7 +214,7 @@ class Survived(Attack):
         attacker = self.stuck("fuse", 6, user=None)
         self.daemon.send_signal(signal.SIGTERM)
         eventually(lambda: not mounts_at(self.daemon.mount), "the unmounting")
-        eventually(lambda: not os.path.exists(self.daemon.socket), "the end of the socket")
+        eventually(lambda: not os.path.exists(f"{self.daemon.socket}.lock"), "the end of the locks")
         waiting = self.daemon.process
         self.daemon.start()
         eventually(lambda: self.daemon.pids() == set(self.victims), "the others, found again")
