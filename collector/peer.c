@@ -35,6 +35,7 @@ static void peer_unuse(struct peer *peer)
 		close(peer->pidfd);
 	if (peer->eventfd >= 0)
 		close(peer->eventfd);
+	peer->user->peers--;
 	g_free(peer);
 }
 
@@ -53,7 +54,6 @@ void peer_end(struct peer *peer)
 	peer->ended = true;
 	server_silent_remove(peer);
 	g_queue_delete_link(&server->all, peer->link);
-	peer->user->peers--;
 	if (peer->ledger) {
 		server->clients--;
 		native_release(server->native, peer->ledger);
@@ -63,6 +63,9 @@ void peer_end(struct peer *peer)
 		uv_close((uv_handle_t *)&peer->poll, on_closed);
 	if (peer->pidfd >= 0)
 		uv_close((uv_handle_t *)&peer->life, on_closed);
+	if (peer->checking)
+		uv_cancel((uv_req_t *)&peer->work); /* others' maps may keep it waiting for ever */
+	peer_unuse(peer);
 }
 
 static void peer_refuse(struct peer *peer, const char *reason)
@@ -311,6 +314,7 @@ static struct peer *peer_make(struct server *server, struct user *user, pid_t pi
 	peer->uid = user->uid;
 	peer->gid = gid;
 	peer->fd = peer->pidfd = peer->eventfd = -1;
+	peer->users = 1;
 	user->peers++;
 	g_queue_push_tail(&server->all, peer);
 	peer->link = server->all.tail;
@@ -340,7 +344,7 @@ void peer_new(struct server *server, int fd)
 	peer = peer_make(server, user, creds.pid, creds.gid);
 	peer->fd = fd;
 	peer->since_ms = uv_now(server->loop);
-	peer->users = 1;
+	peer->users++;
 	uv_poll_init(server->loop, &peer->poll, fd);
 	peer->poll.data = peer;
 	uv_poll_start(&peer->poll, UV_READABLE, on_readable);

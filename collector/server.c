@@ -12,6 +12,7 @@
 
 #define BACKLOG       1024
 #define LOG_PERIOD_NS 10000000000ull
+#define LOG_LINES     4 /* about one user in that time */
 #define RETRY_MS      1000
 
 struct user *server_user(struct server *server, uid_t uid)
@@ -31,16 +32,19 @@ void server_refuse(struct server *server, struct user *user, pid_t pid, const ch
 	uint64_t now = uv_hrtime();
 
 	server->rejected++;
-	if (user->last_reason == reason && now - user->last_log_ns < LOG_PERIOD_NS) {
+	if (now - user->log_began_ns >= LOG_PERIOD_NS) {
+		user->log_began_ns = now;
+		user->logged = 0;
+	}
+	if (user->logged == LOG_LINES || (user->logged && user->last_reason == reason)) {
 		user->unlogged++;
 		return;
 	}
 	if (user->unlogged)
-		log_warning("refused %lu more clients of user %u: %s", user->unlogged, user->uid,
-			    user->last_reason);
+		log_warning("refused %lu more clients of user %u", user->unlogged, user->uid);
 	log_warning("refused a client of user %u, pid %d: %s", user->uid, (int)pid, reason);
 	user->last_reason = reason;
-	user->last_log_ns = now;
+	user->logged++;
 	user->unlogged = 0;
 }
 
@@ -97,13 +101,14 @@ static bool somebody_waits(const struct server *server)
 	return !server->paused && poll(&poll_fd, 1, 0) > 0;
 }
 
-/* A peer that was just accepted usually has said hello already, so silent ones are few. */
+/* Takes in those who wait now; who comes meanwhile waits for the next time, or a crowd could keep
+ * us here. A peer that was just accepted usually has said hello already, so silent ones are few. */
 void server_drain(struct server *server)
 {
 	GList *link, *next;
 	unsigned int accepted = 0;
 
-	while (somebody_waits(server)) {
+	while (accepted <= BACKLOG && somebody_waits(server)) {
 		int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd >= 0) {

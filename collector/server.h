@@ -20,7 +20,8 @@ struct user {
 	unsigned int peers;
 	unsigned int silent;
 	const char *last_reason; /* of a refusal that was logged */
-	uint64_t last_log_ns;
+	uint64_t log_began_ns;   /* a period of some seconds... */
+	unsigned int logged;     /* ...and the refusals that were logged in it */
 	uint64_t unlogged;
 };
 
@@ -63,7 +64,7 @@ struct peer {
 	GList *silent_link;    /* in server.silent, or NULL */
 	GList *link;           /* in server.all */
 	uint64_t since_ms;
-	unsigned int users; /* handles and work still to end */
+	unsigned int users; /* itself until its end, handles and work */
 	bool ended;
 	bool checking;     /* the work is under way... */
 	bool still_mapped; /* ...and this is what it found */

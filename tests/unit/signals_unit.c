@@ -2,40 +2,30 @@
 /* Signal handlers that call the library while they interrupt a call of their own thread. */
 #include "crew.h"
 #include "own_ledger.h"
+#include <time.h>
 
 static uint64_t handled;
-static unsigned int done;
 
-/* Signals the test's thread until it has had enough. */
-static void *nag(void *target)
-{
-	pthread_t thread = *(const pthread_t *)target;
-
-	while (!__atomic_load_n(&done, __ATOMIC_ACQUIRE)) {
-		pthread_kill(thread, SIGUSR1);
-		for (int i = 0; i < 200; i++)
-			__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	}
-	return NULL;
-}
-
-/* Runs `work` under a rain of signals until `handler` has run often enough, and has interrupted
- * calls; a tool that keeps signals back until a safe moment prevents that. */
+/* Runs `work` while a timer interrupts it, until `handler` has run often enough, and has
+ * interrupted calls; a tool that keeps signals back until a safe moment prevents that. */
 static void under_signals(void (*handler)(int), void (*work)(uint64_t turn))
 {
 	struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
-	pthread_t self = pthread_self(), thread;
+	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
+	struct itimerspec often = {{0, 50000}, {0, 50000}};
 	uint64_t turn = 0;
+	timer_t timer;
 
 	sigemptyset(&action.sa_mask);
 	assert_int_equal(sigaction(SIGUSR1, &action, NULL), 0);
-	assert_int_equal(pthread_create(&thread, NULL, nag, &self), 0);
+	assert_int_equal(timer_create(CLOCK_MONOTONIC, &event, &timer), 0);
+	assert_int_equal(timer_settime(timer, 0, &often, NULL), 0);
 	do
 		work(turn++);
 	while (__atomic_load_n(&handled, __ATOMIC_RELAXED) < rounds(5000) ||
 	       (!UNDER_TSAN && !RUNNING_ON_VALGRIND && errors_now().reentered < 20));
-	__atomic_store_n(&done, 1, __ATOMIC_RELEASE);
-	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(timer_delete(timer), 0);
+	assert_int_equal(sigaction(SIGUSR1, &(struct sigaction){.sa_handler = SIG_IGN}, NULL), 0);
 }
 
 static uint64_t worked;
