@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The least a FUSE file system can do, as the baseline for a read of ttmemd's mount: libfuse's
- * low-level interface and its own single-threaded loop, one file with a short number, no flush.
+ * low-level interface and its own single-threaded loop, one file with a short number, no flush, and
+ * as many directories above it as ttmemd has, which the kernel walks at each open.
  *
- *   fuse_min DIR    serves DIR/value until SIGTERM, then unmounts
+ *   fuse_min DIR    serves DIR/device0/dram_used until SIGTERM, then unmounts
  */
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/prctl.h>
 
 #include "measure.h"
 
-#define VALUE_INODE 2
-#define TIMEOUT_SEC 1.0 /* what libfuse's high-level interface has by default */
+#define DEVICE_INODE 2
+#define VALUE_INODE  3
+#define TIMEOUT_SEC  1.0 /* what libfuse's high-level interface has by default */
 
 static const char value_text[] = "17179869184\n";
 
@@ -22,6 +25,7 @@ static int describe(fuse_ino_t inode, struct stat *st)
 	*st = (struct stat){.st_ino = inode};
 	switch (inode) {
 	case FUSE_ROOT_ID:
+	case DEVICE_INODE:
 		st->st_mode = S_IFDIR | 0555;
 		st->st_nlink = 2;
 		return 0;
@@ -37,14 +41,16 @@ static int describe(fuse_ino_t inode, struct stat *st)
 
 static void on_lookup(fuse_req_t request, fuse_ino_t parent, const char *name)
 {
-	struct fuse_entry_param entry = {
-		.ino = VALUE_INODE, .attr_timeout = TIMEOUT_SEC, .entry_timeout = TIMEOUT_SEC};
+	bool is_root = parent == FUSE_ROOT_ID;
+	struct fuse_entry_param entry = {.ino = is_root ? DEVICE_INODE : VALUE_INODE,
+					 .attr_timeout = TIMEOUT_SEC,
+					 .entry_timeout = TIMEOUT_SEC};
 
-	if (parent != FUSE_ROOT_ID || strcmp(name, "value") != 0) {
+	if (strcmp(name, is_root ? "device0" : "dram_used") != 0) {
 		fuse_reply_err(request, ENOENT);
 		return;
 	}
-	describe(VALUE_INODE, &entry.attr);
+	describe(entry.ino, &entry.attr);
 	fuse_reply_entry(request, &entry);
 }
 

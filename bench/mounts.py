@@ -133,8 +133,8 @@ def minimal_file_system(build, directory):
     """Yields the path of its one file."""
     need_fuse()
     mount = os.path.join(directory, "fuse_min")
-    with served([os.path.join(build, "bench", "fuse_min"), mount], "fuse_min", mount, "value"):
-        yield os.path.join(mount, "value")
+    with served([os.path.join(build, "bench", "fuse_min"), mount], "fuse_min", mount, "device0/dram_used"):
+        yield os.path.join(mount, "device0/dram_used")
 
 
 @contextlib.contextmanager

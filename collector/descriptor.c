@@ -6,13 +6,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CLOSERS_MAX 16 /* threads that may hang in close() at a time */
-#define MANY        64 /* waiting descriptors that are worth a line in the log */
+#define CLOSERS_MAX 16       /* threads that may hang in close() at a time */
+#define MANY        64       /* waiting descriptors that are worth a line in the log... */
+#define PERIOD_US   10000000 /* ...but not again and again */
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static GArray *queue; /* int: descriptors to close */
 static unsigned int closers;
-static bool warned;
+static int64_t warned_us; /* 0: never */
 
 bool descriptor_is_eventfd(int fd)
 {
@@ -65,13 +66,15 @@ static void closer_start(void)
 	pthread_attr_destroy(&attr);
 }
 
-/* Under the mutex. True when there are so many that it is worth a line, and there was none yet. */
+/* Under the mutex. True when so many wait that it is worth a line and none was written lately. */
 static bool worth_a_line(void)
 {
-	bool many = queue->len >= MANY, first = many && !warned;
+	int64_t now = g_get_monotonic_time();
 
-	warned = many || (warned && queue->len);
-	return first;
+	if (queue->len < MANY || (warned_us && now - warned_us < PERIOD_US))
+		return false;
+	warned_us = now;
+	return true;
 }
 
 void descriptors_discard(const int *fds, int count)

@@ -94,23 +94,37 @@ struct process *model_process_add(struct model *model, struct source *source, vo
 	return process;
 }
 
-#define BURST_NS 20000000u
+#define BURST_NS  20000000u
+#define BUDGET_NS 5000000u
+#define SHARE     20
+#define LONG_NS   1000000000u /* no read takes longer: the clock was set */
+
+/* Whether there is time: a moment at once, and a part of all time in the long run. */
+static bool may_note(struct model *model, uint64_t now)
+{
+	uint64_t earned = (now - model->end_noted_ns) / SHARE;
+
+	model->end_spent_ns -= MIN(earned, model->end_spent_ns);
+	model->end_noted_ns = now;
+	return model->end_spent_ns < BUDGET_NS;
+}
 
 /* Before a process goes, so that the peak does not miss the moment. When many go at once the first
  * sees the highest sum, and to sum them all for each would take long. */
-static void note_before_end(const struct model *model, struct device *device)
+static void note_before_end(struct model *model, struct device *device)
 {
 	struct amount sums[KIND_COUNT];
 	uint64_t now = model->now_ns();
 
-	if (now - device->end_noted_ns < BURST_NS)
+	if (now - device->end_noted_ns < BURST_NS || !may_note(model, now))
 		return;
 	device->end_noted_ns = now;
 	device_read(device, KINDS_ALL, sums);
+	model->end_spent_ns += MIN(model->now_ns() - now, LONG_NS);
 }
 
 /* Keeps the device's counters from going down, and its peak from missing the process's own. */
-static void holding_retire(const struct model *model, struct holding *holding)
+static void holding_retire(struct model *model, struct holding *holding)
 {
 	struct amount amounts[KIND_COUNT];
 

@@ -82,7 +82,9 @@ struct model {
 	uint64_t last_serial;
 	uint64_t started_ns; /* since the epoch */
 	uint64_t refused_devices;
-	const char *proc; /* "/proc", or where tests have theirs */
+	uint64_t end_noted_ns; /* when last a process's end asked for sums... */
+	uint64_t end_spent_ns; /* ...and how long these took lately */
+	const char *proc;      /* "/proc", or where tests have theirs */
 	uint64_t (*now_ns)(void);
 };
 

@@ -130,6 +130,8 @@ static int pidfd_of(int fd, pid_t pid)
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) == 0)
 		return pidfd;
+	if (errno != ENOPROTOOPT)
+		return -errno;
 	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	return pidfd < 0 ? -errno : pidfd;
 }

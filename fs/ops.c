@@ -30,12 +30,20 @@ static void ops_init(void *data, struct fuse_conn_info *conn)
 }
 
 /* Directory entries may be kept for long where the name always means the same; a process's must be
- * asked for each time, or it would outlive the process. */
+ * asked for each time, or it would outlive the process. The number of a device that a user made up
+ * can be given to another. */
+static double entry_timeout(const struct spot *spot)
+{
+	if (tree_is_volatile(spot))
+		return 0;
+	return is_dir(spot) && spot->place == PLACE_DEVICE ? 1.0 : 3600.0;
+}
+
 static void entry_fill(struct fs *fs, const struct spot *spot, struct fuse_entry_param *param)
 {
 	memset(param, 0, sizeof *param);
 	param->ino = spot->ino;
-	param->entry_timeout = tree_is_volatile(spot) ? 0 : 3600.0;
+	param->entry_timeout = entry_timeout(spot);
 	param->attr_timeout = node_attr_timeout(spot);
 	node_stat(fs, spot, &param->attr);
 }

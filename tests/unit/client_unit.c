@@ -124,7 +124,7 @@ static void start_or_call(struct crew *crew, unsigned int self)
 /* A call that finds that nobody asked must not switch off what another thread starts meanwhile. */
 static void a_first_call_does_not_undo_a_start_beside_it(void)
 {
-	for (unsigned int i = 0; i < rounds(1000); i++) {
+	for (unsigned int i = 0; i < rounds(600); i++) {
 		pid_t child = case_fork();
 
 		if (child == 0) {

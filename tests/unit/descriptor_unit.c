@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Descriptors from strangers: told apart without touching them, and closed by somebody else. */
 #include "descriptor.h"
-#include "log.h"
 #include "unit.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +12,16 @@
 #include <sys/timerfd.h>
 
 #define MANY 500
+
+static unsigned int lines;
+
+static GLogWriterOutput count_line(GLogLevelFlags level, const GLogField *fields, gsize count,
+				   gpointer data)
+{
+	(void)level, (void)fields, (void)count, (void)data;
+	lines++;
+	return G_LOG_WRITER_HANDLED;
+}
 
 static void an_eventfd_is_told_from_all_else(void **state)
 {
@@ -77,11 +86,10 @@ static void what_is_no_descriptor_is_left_out(void **state)
 	wait_for_hangup(ends[0]);
 }
 
-static void as_many_as_there_are_are_closed_in_the_end(void **state)
+static void discard_many(void)
 {
 	static int readers[MANY], writers[MANY];
 
-	(void)state;
 	for (int i = 0; i < MANY; i++) {
 		int ends[2];
 
@@ -96,6 +104,22 @@ static void as_many_as_there_are_are_closed_in_the_end(void **state)
 		wait_for_hangup(readers[i]);
 	while (descriptors_pending())
 		sched_yield();
+}
+
+static void as_many_as_there_are_are_closed_in_the_end(void **state)
+{
+	(void)state;
+	discard_many();
+}
+
+static void many_are_worth_a_line_but_not_again_and_again(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 10; i++) {
+		discard_many();
+		descriptors_discard(NULL, 0);
+	}
+	assert_in_range(lines, 1, 2); /* two if it takes ten seconds */
 }
 
 static void nothing_is_left_when_the_process_is_about_to_end(void **state)
@@ -123,9 +147,10 @@ int main(void)
 		cmocka_unit_test(what_is_discarded_is_closed),
 		cmocka_unit_test(what_is_no_descriptor_is_left_out),
 		cmocka_unit_test(as_many_as_there_are_are_closed_in_the_end),
+		cmocka_unit_test(many_are_worth_a_line_but_not_again_and_again),
 		cmocka_unit_test(nothing_is_left_when_the_process_is_about_to_end),
 	};
 
-	log_set_level("error"); /* that many wait is worth a warning */
+	g_log_set_writer_func(count_line, NULL, NULL);
 	return RUN(tests);
 }

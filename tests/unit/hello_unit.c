@@ -1,98 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The one message to a collector, and collectors that are absent, stuck or strange. */
+/* The one message to a collector, and the connection that stays. */
 #include "crew.h"
-#include "own_ledger.h"
+#include "listener.h"
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
-static char runtime[64], directory[80], path[100];
 static int listening_at_once;
-
-/* A collector's socket, in a runtime directory of its own; TTMEM_SOCKET names it. */
-static int listener(int type, int backlog)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
-
-	assert_true(fd >= 0);
-	strcpy(runtime, P_tmpdir "/ttmem-unit-XXXXXX");
-	assert_non_null(mkdtemp(runtime));
-	snprintf(directory, sizeof directory, "%s/ttmemd", runtime);
-	snprintf(path, sizeof path, "%s/ttmemd.sock", directory);
-	assert_int_equal(mkdir(directory, 0700), 0);
-	strcpy(address.sun_path, path);
-	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
-	assert_int_equal(listen(fd, backlog), 0);
-	setenv("TTMEM_SOCKET", path, 1);
-	return fd;
-}
-
-static void listener_remove(void)
-{
-	unlink(path);
-	rmdir(directory);
-	rmdir(runtime);
-}
-
-/* Starts beside the listener, and takes the connection. */
-static int start_and_accept(int listening)
-{
-	const int on = 1;
-	int fd;
-
-	assert_int_equal(ttmem_start(), 0);
-	listener_remove();
-	fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	assert_true(fd >= 0);
-	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on), 0);
-	return fd;
-}
-
-struct heard {
-	struct ttmem_hello hello;
-	ssize_t length;
-	int fds[4], count;
-	struct ucred credentials;
-	int flags;
-};
-
-static void hear(int fd, struct heard *heard)
-{
-	union {
-		struct cmsghdr align;
-		char space[256];
-	} control;
-	struct iovec part = {&heard->hello, sizeof heard->hello};
-	struct msghdr message = {.msg_iov = &part,
-				 .msg_iovlen = 1,
-				 .msg_control = &control,
-				 .msg_controllen = sizeof control};
-
-	memset(heard, 0, sizeof *heard);
-	heard->length = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
-	heard->flags = message.msg_flags & (MSG_TRUNC | MSG_CTRUNC);
-	if (heard->length < 0)
-		return;
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c)) {
-		if (c->cmsg_type == SCM_RIGHTS) {
-			heard->count = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-			memcpy(heard->fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
-		} else if (c->cmsg_type == SCM_CREDENTIALS) {
-			memcpy(&heard->credentials, CMSG_DATA(c), sizeof heard->credentials);
-		}
-	}
-}
-
-static void assert_same_file(int a, int b)
-{
-	struct stat x, y;
-
-	assert_int_equal(fstat(a, &x), 0);
-	assert_int_equal(fstat(b, &y), 0);
-	assert_true(x.st_ino == y.st_ino && x.st_dev == y.st_dev);
-}
 
 static void the_hello_is_one_message_with_two_descriptors(void)
 {
@@ -176,97 +89,6 @@ static void the_ledger_outlives_the_connection(void)
 	assert_int_equal(totals_of(0, TTMEM_DRAM).live_bytes, 10);
 }
 
-static void assert_works_alone(void)
-{
-	assert_int_equal(ttmem_start(), 0);
-	ttmem_alloc(0, TTMEM_DRAM, 1, 10, NULL);
-	assert_int_equal(totals_of(0, TTMEM_DRAM).live_bytes, 10);
-	assert_int_equal(ledgers_open(), 1);
-	assert_int_equal(fds_of("socket:"), 0);
-}
-
-static void works_with_no_collector(void)
-{
-	assert_works_alone();
-}
-
-static void works_with_a_socket_path_that_is_nonsense(void)
-{
-	static const char *const nonsense[] = {"/",          "relative",        ".",
-					       "/proc/self", "/proc/self/stat", "\xff\xfe"};
-
-	for (size_t i = 0; i < sizeof nonsense / sizeof *nonsense; i++) {
-		pid_t child = case_fork();
-
-		if (child == 0) {
-			setenv("TTMEM_SOCKET", nonsense[i], 1);
-			assert_works_alone();
-			_exit(0);
-		}
-		assert_int_equal(case_wait(child), 0);
-	}
-}
-
-static void works_with_a_socket_path_that_is_too_long(void)
-{
-	static char name[4096];
-
-	for (size_t length = 105; length < sizeof name - 1; length += length < 112 ? 1 : 1000) {
-		pid_t child = case_fork();
-
-		if (child == 0) {
-			memset(name, 'x', length);
-			name[0] = '/';
-			setenv("TTMEM_SOCKET", name, 1);
-			assert_works_alone();
-			_exit(0);
-		}
-		assert_int_equal(case_wait(child), 0);
-	}
-}
-
-static void works_with_a_socket_of_another_type(void)
-{
-	listener(SOCK_STREAM, 5);
-	assert_int_equal(ttmem_start(), 0);
-	listener_remove();
-	assert_int_equal(fds_of("socket:"), 1);
-}
-
-/* If it did, nobody would ever wake it. */
-static void a_full_backlog_never_blocks_the_first_call(void)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int listening = listener(SOCK_SEQPACKET, 0), sockets, fd;
-
-	strcpy(address.sun_path, path);
-	do
-		fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0);
-	while (connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
-	assert_int_equal(errno, EAGAIN);
-	close(fd);
-	sockets = fds_of("socket:");
-	setenv("TTMEM", "1", 1);
-	ttmem_alloc(0, TTMEM_DRAM, 1, 10, NULL);
-	listener_remove();
-	assert_int_equal(totals_of(0, TTMEM_DRAM).live_bytes, 10);
-	assert_int_equal(fds_of("socket:"), sockets);
-	close(listening);
-}
-
-static void a_users_own_collector_is_found(void)
-{
-	int listening = listener(SOCK_SEQPACKET, 5);
-
-	if (access("/run/ttmemd/ttmemd.sock", F_OK) == 0) {
-		listener_remove();
-		case_skip("the system has a collector");
-	}
-	unsetenv("TTMEM_SOCKET");
-	setenv("XDG_RUNTIME_DIR", runtime, 1);
-	start_and_accept(listening);
-}
-
 static void a_forked_child_says_hello_and_leaves_its_parents_line(void)
 {
 	int listening = listener(SOCK_SEQPACKET, 5);
@@ -347,12 +169,6 @@ int main(void)
 		isolated(the_hello_is_one_message_with_two_descriptors),
 		isolated(a_hello_has_credentials_however_soon_it_is_accepted),
 		isolated(the_ledger_outlives_the_connection),
-		isolated(works_with_no_collector),
-		isolated(works_with_a_socket_path_that_is_nonsense),
-		isolated(works_with_a_socket_path_that_is_too_long),
-		isolated(works_with_a_socket_of_another_type),
-		isolated(a_full_backlog_never_blocks_the_first_call),
-		isolated(a_users_own_collector_is_found),
 		isolated(a_forked_child_says_hello_and_leaves_its_parents_line),
 		isolated(a_child_closes_no_file_under_its_parents_eventfd_number),
 		isolated(no_descriptor_takes_a_standard_number),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fork, exec, signals and cancellation. */
+/* fork and exec. */
 #include "crew.h"
 #include "own_ledger.h"
 #include <fcntl.h>
@@ -223,7 +223,7 @@ static void forks_amid_a_storm_disturb_neither_side(void)
 	struct crew crew;
 
 	crew_begin(&crew, 3, churn);
-	for (unsigned int i = 0; i < rounds(300); i++) {
+	for (unsigned int i = 0; i < rounds(200); i++) {
 		pid_t child = case_fork();
 
 		if (child == 0) {
@@ -284,50 +284,6 @@ static void after_exec_nothing_is_left(void)
 	}
 }
 
-static void last_words(struct crew *crew, unsigned int self)
-{
-	(void)crew;
-	(void)self;
-	pthread_cancel(pthread_self());
-	ttmem_alloc(0, TTMEM_DRAM, 1, 5, "cancelled");
-	ttmem_alloc(0, TTMEM_DRAM, 2, 5, "cancelled");
-}
-
-/* A cancellation that waits strikes at the thread's next cancellation point, which must not be in
- * a call: there it would leave locks behind. */
-static void a_cancelled_thread_finishes_its_calls(void)
-{
-	struct crew crew;
-
-	setenv("TTMEM", "1", 1);
-	crew_run(&crew, 1, last_words);
-	assert_int_equal(totals_of(0, TTMEM_DRAM).live_bytes, 10);
-}
-
-static void ring_and_go_on(struct crew *crew, unsigned int self)
-{
-	(void)self;
-	(void)crew;
-	pthread_cancel(pthread_self());
-	ttmem_alloc(0, TTMEM_DRAM, 1, 5, NULL);
-	ttmem_free(0, TTMEM_DRAM, 1);
-}
-
-static void a_cancelled_thread_rings_and_finishes(void)
-{
-	struct ledger_header *header;
-	struct crew crew;
-	uint64_t count;
-
-	assert_int_equal(ttmem_start(), 0);
-	header = ledger_map();
-	header->armed = 1;
-	crew_run(&crew, 1, ring_and_go_on);
-	assert_int_equal(totals_of(0, TTMEM_DRAM).allocated_bytes, 5);
-	assert_int_equal(totals_of(0, TTMEM_DRAM).live_bytes, 0);
-	assert_int_equal(read((int)header->eventfd, &count, sizeof count), sizeof count);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -341,8 +297,6 @@ int main(void)
 		isolated(forks_amid_a_storm_disturb_neither_side),
 		isolated(a_fork_amid_a_start_leaves_a_child_that_can_start),
 		isolated(after_exec_nothing_is_left),
-		isolated(a_cancelled_thread_finishes_its_calls),
-		isolated(a_cancelled_thread_rings_and_finishes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -162,6 +162,28 @@ static void the_peak_includes_what_was_there_when_a_process_left(void **state)
 	assert_int_equal(device->peak_bytes[TTMEM_DRAM], 1100);
 }
 
+/* As many as a user may have, of whom each makes a read take long. */
+static void many_that_end_at_once_do_not_take_the_square_of_their_number(void **state)
+{
+	const uint64_t processes = 256, devices = 32;
+	struct world *world = *state;
+
+	for (uint32_t index = 0; index < devices; index++)
+		world_device(world, index, 0, 1000);
+	for (uint32_t i = 0; i < processes * devices; i++) {
+		pid_t pid = (pid_t)(1 + i / devices);
+		struct process *process = model_process_by_pid(&world->model, pid);
+
+		model_hold(&world->model, process ? process : world_process(world, pid, 1000),
+			   model_device_numbered(&world->model, i % devices), i % devices);
+	}
+	world->holdings_read = 0;
+	world->read_takes_ns = 20000;
+	for (pid_t pid = 1; pid <= (pid_t)processes; pid++)
+		model_process_remove(&world->model, model_process_by_pid(&world->model, pid));
+	assert_true(world->holdings_read < 2 * processes * devices);
+}
+
 static void a_peak_goes_up_with_reads_and_starts_again_at_what_is_in_use(void **state)
 {
 	struct world *world = *state;
@@ -301,6 +323,7 @@ int main(void)
 		TEST(holdings_are_in_the_order_of_device_numbers),
 		TEST(what_a_process_had_allocated_stays_in_the_counters),
 		TEST(the_peak_includes_what_was_there_when_a_process_left),
+		TEST(many_that_end_at_once_do_not_take_the_square_of_their_number),
 		TEST(a_peak_goes_up_with_reads_and_starts_again_at_what_is_in_use),
 		TEST(a_peak_is_never_below_what_is_in_use),
 		TEST(sums_stay_at_their_limit),

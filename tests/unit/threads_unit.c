@@ -2,7 +2,6 @@
 /* Threads with shards of their own, and buffers that cross from one to another. */
 #include "../../client/internal.h"
 #include "crew.h"
-#include "ledger_view.h"
 #include "own_ledger.h"
 
 static struct ledger_header *header;
@@ -212,123 +211,6 @@ static void the_directory_grows_with_what_is_live(void)
 	assert_all_is_freed(header);
 }
 
-#define PIECES 40
-#define PIECE  100000
-
-static void hold_pieces(struct crew *crew, unsigned int self)
-{
-	for (uint64_t i = 0; i < PIECES; i++)
-		ttmem_alloc(0, TTMEM_L1, i << 8 | self, PIECE, NULL);
-	crew_meet(crew);
-	for (uint64_t i = 0; i < PIECES; i++)
-		ttmem_free(0, TTMEM_L1, i << 8 | self);
-}
-
-static void hold_pieces_in_turn(struct crew *crew, unsigned int self)
-{
-	for (unsigned int turn = 0; turn < 10 * crew->size; turn++) {
-		if (turn % crew->size == self) {
-			for (uint64_t i = 0; i < PIECES; i++)
-				ttmem_alloc(0, TTMEM_L1, i << 8 | self, PIECE, NULL);
-			for (uint64_t i = 0; i < PIECES; i++)
-				ttmem_free(0, TTMEM_L1, i << 8 | self);
-		}
-		crew_meet(crew);
-	}
-}
-
-/* By less than a batch for each shard. */
-static void assert_peak_is_about(uint64_t peak, uint64_t shards)
-{
-	const uint64_t bound = shards * (256 << 10);
-
-	assert_in_range(totals_of(0, TTMEM_L1).peak_bytes, peak - bound + 1, peak + bound - 1);
-	assert_in_range(totals_of(TTMEM_ALL_DEVICES, TTMEM_L1).peak_bytes, peak - bound + 1,
-			peak + bound - 1);
-}
-
-static void peaks_of_several_threads_together_are_within_the_bound(void)
-{
-	struct crew crew;
-
-	start();
-	crew_run(&crew, 4, hold_pieces);
-	assert_peak_is_about((uint64_t)4 * PIECES * PIECE, 4);
-	assert_all_is_freed(header);
-}
-
-static void peaks_of_threads_in_turn_are_not_added_up(void)
-{
-	struct crew crew;
-
-	start();
-	crew_run(&crew, 4, hold_pieces_in_turn);
-	assert_peak_is_about((uint64_t)PIECES * PIECE, 4);
-}
-
-static void peaks_are_exact_again_up_to_the_second_thread(void)
-{
-	struct crew crew;
-
-	start();
-	ttmem_alloc(0, TTMEM_L1, 1, 12345, NULL);
-	ttmem_free(0, TTMEM_L1, 1);
-	crew_run(&crew, 1, allocate_in_turn);
-	assert_int_equal(totals_of(0, TTMEM_L1).peak_bytes, 12345);
-}
-
-static void change_much(struct crew *crew, unsigned int self)
-{
-	(void)crew;
-	for (uint64_t i = 0; i < turns; i++) {
-		uint64_t n = i % 32 << 8 | self;
-
-		ttmem_alloc((uint32_t)n % 64, TTMEM_L1, n, n * 3 + 1, NULL);
-		if (i % 32 == 31)
-			for (n = self; n < 32 << 8; n += 256)
-				ttmem_free((uint32_t)n % 64, TTMEM_L1, n);
-	}
-	__atomic_fetch_sub(&working, 1, __ATOMIC_RELEASE);
-}
-
-/* Device and size follow from the address, so a record that is torn shows it. */
-static void assert_records_are_whole(const struct ledger_view *view)
-{
-	struct ledger_record records[LEDGER_CHUNK_RECORDS];
-	int count;
-
-	for (uint32_t i = 0; (count = ledger_view_chunk(view, i, records)) >= 0; i++) {
-		for (int n = 0; n < count; n++) {
-			assert_int_equal(records[n].size, records[n].address * 3 + 1);
-			assert_int_equal(records[n].device, records[n].address % 64);
-			assert_int_equal(records[n].kind, TTMEM_L1);
-		}
-	}
-}
-
-static void a_reader_meanwhile_sees_nothing_torn_and_no_sum_below_zero(void)
-{
-	struct ledger_view view;
-	struct crew crew;
-	const char *why;
-
-	start();
-	turns = rounds(100000) * 32;
-	working = 3;
-	assert_int_equal(ledger_view_open(&view, dup(ledger_fd()), getuid(), &why), 0);
-	crew_begin(&crew, 3, change_much);
-	while (__atomic_load_n(&working, __ATOMIC_ACQUIRE)) {
-		struct ttmem_totals totals = totals_of(TTMEM_ALL_DEVICES, TTMEM_L1);
-
-		assert_true(totals.live_buffers <= turns * 3);
-		assert_true(totals.live_bytes <= totals.allocated_bytes);
-		assert_records_are_whole(&view);
-	}
-	crew_end(&crew);
-	ledger_view_close(&view);
-	assert_all_is_freed(header);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -339,10 +221,6 @@ int main(void)
 		isolated(a_hundred_threads_share_64_shards),
 		isolated(a_thread_that_ends_leaves_its_shard_to_the_next),
 		isolated(the_directory_grows_with_what_is_live),
-		isolated(peaks_of_several_threads_together_are_within_the_bound),
-		isolated(peaks_of_threads_in_turn_are_not_added_up),
-		isolated(peaks_are_exact_again_up_to_the_second_thread),
-		isolated(a_reader_meanwhile_sees_nothing_torn_and_no_sum_below_zero),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

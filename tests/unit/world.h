@@ -27,7 +27,9 @@ struct world {
 	struct source source;
 	GPtrArray *fakes;
 	void (*on_sync)(struct world *world); /* NULL: nothing happens */
-	unsigned int reads;                   /* calls of the source's read() */
+	unsigned int reads;                   /* calls of the source's read()... */
+	uint64_t holdings_read;               /* ...how many it was asked for in all... */
+	uint64_t read_takes_ns;               /* ...and how long each takes, by the clock here */
 };
 
 static uint64_t world_now_ns = WORLD_NOW;
@@ -59,6 +61,8 @@ static inline void world_read(struct source *source, struct holding *const *hold
 			      unsigned int kinds, struct amount amounts[KIND_COUNT])
 {
 	world_of(source)->reads++;
+	world_of(source)->holdings_read += count;
+	world_now_ns += count * world_of(source)->read_takes_ns;
 	for (size_t i = 0; i < count; i++) {
 		struct fake *fake = holdings[i]->source_data;
 
