@@ -202,6 +202,7 @@ static void daemon_end(struct daemon *daemon)
 		uv_close((uv_handle_t *)&daemon->signals[i], NULL);
 	server_close(&daemon->server);
 	fs_close(&daemon->fs);
+	uv_stop(&daemon->loop); /* once the handles are closed, whatever the thread pool is doing */
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -254,6 +255,14 @@ static int start(struct daemon *daemon)
 	return 0;
 }
 
+/* The thread pool waits for another process, perhaps for ever, and exit() would wait for it. */
+static void end_without_pool(struct daemon *daemon, int status)
+{
+	give_places_back(daemon);
+	descriptors_abandon();
+	_exit(status);
+}
+
 int daemon_run(const struct options *options, void (*ready)(void *data), void *data)
 {
 	struct daemon *daemon = g_new0(struct daemon, 1);
@@ -279,6 +288,8 @@ int daemon_run(const struct options *options, void (*ready)(void *data), void *d
 			hold_signals(false);
 		}
 		uv_run(&daemon->loop, UV_RUN_DEFAULT);
+		if (uv_loop_alive(&daemon->loop))
+			end_without_pool(daemon, status);
 		server_fini(&daemon->server);
 		if (daemon->fs.session)
 			fs_fini(&daemon->fs);
