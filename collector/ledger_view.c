@@ -213,16 +213,22 @@ static uint64_t difference(uint64_t allocated, uint64_t freed, uint64_t most)
 	return rest < most ? rest : most;
 }
 
+/* We may sleep between the two words, while any number of buffers come and go: all of these would
+ * count as live. So a look during which something was freed is taken again, a few times. */
 static void cell_read(const struct ledger_cell *cell, struct amount *amount)
 {
-	uint64_t freed_bytes = word_get(&cell->freed_bytes);
-	uint64_t freed_buffers = word_get(&cell->freed_buffers);
-	struct amount part = {
-		.allocated_bytes = word_get(&cell->allocated_bytes),
-		.allocated_buffers = word_get(&cell->allocated_buffers),
-		.failures = word_get(&cell->failures),
-	};
+	uint64_t freed_bytes, freed_buffers;
+	struct amount part = {0};
 
+	for (int i = 0; i < TRIES; i++) {
+		freed_buffers = word_get(&cell->freed_buffers);
+		freed_bytes = word_get(&cell->freed_bytes);
+		part.allocated_bytes = word_get(&cell->allocated_bytes);
+		part.allocated_buffers = word_get(&cell->allocated_buffers);
+		part.failures = word_get(&cell->failures);
+		if (word_get(&cell->freed_buffers) == freed_buffers)
+			break;
+	}
 	part.used_bytes = difference(part.allocated_bytes, freed_bytes, LEDGER_MAX_BYTES);
 	part.used_buffers = difference(part.allocated_buffers, freed_buffers, LEDGER_MAX_BYTES);
 	amount_add(amount, &part);
