@@ -2,7 +2,6 @@
 /* The doorbell: an eventfd that is written when the collector has armed the ledger. */
 #include "internal.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
@@ -11,15 +10,9 @@
 /* Returns the descriptor, or -1: then the collector polls instead. */
 int ttmem__eventfd_make(struct client *client)
 {
-	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int fd = ttmem__above_stdio(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 	struct stat st;
 
-	if (fd >= 0 && fd <= STDERR_FILENO) {
-		int moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-
-		close(fd);
-		fd = moved;
-	}
 	if (fd >= 0 && fstat(fd, &st) == 0) {
 		client->eventfd_inode = st.st_ino;
 		client->eventfd_device = st.st_dev;

@@ -2,7 +2,6 @@
 /* The one message to the collector. No collector is no error: one that starts later will look. */
 #include "internal.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,13 +20,7 @@ static int connect_to(const char *path)
 	if (!length || length >= sizeof address.sun_path)
 		return -1;
 	memcpy(address.sun_path, path, length);
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd >= 0 && fd <= STDERR_FILENO) {
-		int moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-
-		close(fd);
-		fd = moved;
-	}
+	fd = ttmem__above_stdio(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address)) {
 		close(fd);
 		return -1;

@@ -109,6 +109,7 @@ struct client *ttmem__client_ready(void);
 void *ttmem__private_pages(size_t bytes);
 int ttmem__back(const struct client *client, const void *start, size_t bytes);
 int ttmem__ledger_create(struct client *client);
+int ttmem__above_stdio(int fd);
 
 /* doorbell.c */
 int ttmem__eventfd_make(struct client *client);

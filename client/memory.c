@@ -71,7 +71,7 @@ int ttmem__back(const struct client *client, const void *start, size_t bytes)
 }
 
 /* A host that runs without standard descriptors must not find the ledger at number 1. */
-static int above_stdio(int fd)
+int ttmem__above_stdio(int fd)
 {
 	int moved;
 
@@ -88,7 +88,7 @@ static int memfd_make(void)
 
 	if (fd < 0 && errno == EINVAL)
 		fd = memfd_create(LEDGER_NAME, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	return above_stdio(fd);
+	return ttmem__above_stdio(fd);
 }
 
 /* Maps the file without letting mlockall(MCL_FUTURE) fill all of it: a mapping that cannot be
