@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Devices: which one an identity means, and their sums. */
+#include "cards.h"
 #include "model_internal.h"
 #include <string.h>
 
@@ -8,6 +9,11 @@ struct search {
 	struct device *asic, *pci, *index;
 };
 
+static bool is_named(const struct identity *identity)
+{
+	return identity->asic_id || *identity->pci || identity->gateway_asic_id;
+}
+
 /* An index says little: it depends on what the process was allowed to see. It counts only where one
  * side knows no better. */
 static gboolean search_one(gpointer key, gpointer value, gpointer data)
@@ -15,15 +21,17 @@ static gboolean search_one(gpointer key, gpointer value, gpointer data)
 	struct search *search = data;
 	struct device *device = value;
 	const struct identity *want = search->identity, *have = &device->identity;
-	bool want_named = want->asic_id || *want->pci, have_named = have->asic_id || *have->pci;
 
 	(void)key;
 	if (want->asic_id && want->asic_id == have->asic_id)
 		search->asic = device;
+	if (want->gateway_asic_id && want->gateway_asic_id == have->gateway_asic_id &&
+	    want->gateway_chip == have->gateway_chip)
+		search->asic = device;
 	if (*want->pci && !strcmp(want->pci, have->pci) &&
 	    (!want->asic_id || !have->asic_id || want->asic_id == have->asic_id))
 		search->pci = device;
-	if (want->index == device->number && !(want_named && have_named))
+	if (want->index == device->number && !(is_named(want) && is_named(have)))
 		search->index = device;
 	return FALSE;
 }
@@ -48,21 +56,39 @@ static void number_learn(uint64_t *to, uint64_t from, bool may_change)
 		*to = from;
 }
 
-/* Takes over what was not known. What is known changes only while nobody uses the device, so that
- * no process can alter another's view. */
-static void device_learn(struct device *device, const struct identity *from)
+static bool is_known_by(const struct device *device, enum source_rank rank)
+{
+	return device->known_by >> rank & 1;
+}
+
+/* Takes over what was not known. What is known changes only by the driver's word or while nobody
+ * uses the device, so that no process can alter another's view. */
+static void device_learn(struct device *device, const struct identity *from, bool is_driver)
 {
 	struct identity *to = &device->identity;
-	bool unused = g_tree_nnodes(device->holdings) == 0;
+	bool unused = !device->users->len && !is_known_by(device, SOURCE_KMD);
+	bool may_change = unused || is_driver;
 
 	if (unused || !to->asic_id)
 		to->is_remote |= from->is_remote;
-	number_learn(&to->asic_id, from->asic_id, false);
-	text_learn(to->pci, from->pci, sizeof to->pci, false);
-	text_learn(to->arch, from->arch, sizeof to->arch, unused);
-	text_learn(to->board, from->board, sizeof to->board, unused);
+	if (is_driver)
+		to->is_remote = false;
+	number_learn(&to->asic_id, from->asic_id, is_driver);
+	text_learn(to->pci, from->pci, sizeof to->pci, is_driver);
+	text_learn(to->arch, from->arch, sizeof to->arch, may_change);
+	text_learn(to->board, from->board, sizeof to->board, may_change);
+	text_learn(to->serial, from->serial, sizeof to->serial, may_change);
+	text_learn(to->firmware, from->firmware, sizeof to->firmware, may_change);
 	number_learn(&to->dram_total_bytes, from->dram_total_bytes, unused);
 	number_learn(&to->l1_total_bytes, from->l1_total_bytes, unused);
+	if (from->has_numa_node && may_change) {
+		to->has_numa_node = true;
+		to->numa_node = from->numa_node;
+	}
+	if (from->gateway_asic_id && !is_named(to)) {
+		to->gateway_asic_id = from->gateway_asic_id;
+		to->gateway_chip = from->gateway_chip;
+	}
 }
 
 static void device_free(gpointer data)
@@ -74,11 +100,12 @@ static void device_free(gpointer data)
 	g_free(device);
 }
 
-static uint32_t number_free(const struct model *model, uint32_t wanted)
+/* The driver's devices have the driver's numbers; the others follow behind those. */
+static uint32_t number_free(const struct model *model, uint32_t wanted, uint32_t lowest)
 {
-	if (wanted < MODEL_MAX_DEVICES && !model_device_numbered(model, wanted))
+	if (wanted < MODEL_MAX_DEVICES && wanted >= lowest && !model_device_numbered(model, wanted))
 		return wanted;
-	for (uint32_t number = 0;; number++)
+	for (uint32_t number = lowest;; number++)
 		if (!model_device_numbered(model, number))
 			return number;
 }
@@ -91,6 +118,9 @@ struct tally {
 	guint of_user;
 	struct device *idle, *left;
 };
+
+/* Sources that hold on to a device that nobody uses. */
+#define KEPT_BY (1u << SOURCE_TT_METAL | 1u << SOURCE_KMD)
 
 static bool is_trusted(const struct model *model, uid_t uid)
 {
@@ -107,7 +137,7 @@ static gboolean tally_one(gpointer key, gpointer value, gpointer data)
 {
 	struct tally *tally = data;
 	struct device *device = value;
-	bool is_idle = !g_tree_nnodes(device->holdings);
+	bool is_idle = !device->users->len && !(device->known_by & KEPT_BY);
 
 	(void)key;
 	tally->of_user += device->creator == tally->uid;
@@ -146,7 +176,8 @@ gint model_compare_numbers(gconstpointer a, gconstpointer b, gpointer data)
 						       : GPOINTER_TO_INT(a) > GPOINTER_TO_INT(b);
 }
 
-static struct device *device_new(struct model *model, const struct identity *identity, uid_t uid)
+static struct device *device_new(struct model *model, const struct identity *identity, uid_t uid,
+				 uint32_t lowest)
 {
 	struct device *device;
 
@@ -154,7 +185,7 @@ static struct device *device_new(struct model *model, const struct identity *ide
 		return NULL;
 	device = g_new0(struct device, 1);
 	device->serial = ++model->last_serial;
-	device->number = number_free(model, identity->index);
+	device->number = number_free(model, identity->index, lowest);
 	device->creator = uid;
 	device->created_ns = model->now_ns();
 	device->holdings = g_tree_new_full(model_compare_numbers, NULL, NULL, NULL);
@@ -164,15 +195,102 @@ static struct device *device_new(struct model *model, const struct identity *ide
 	return device;
 }
 
-struct device *model_device_get(struct model *model, const struct identity *identity, uid_t uid)
+bool device_is_shown(const struct device *device)
+{
+	return device->known_by || device->users->len;
+}
+
+/* One that was hidden comes back as another to whoever had it open: the kernel may have closed its
+ * books on the old inode numbers. */
+static void device_note_known(struct model *model, struct device *device, enum source_rank rank)
+{
+	if (!device_is_shown(device)) {
+		g_hash_table_remove(model->device_by_serial, &device->serial);
+		device->serial = ++model->last_serial;
+		g_hash_table_insert(model->device_by_serial, &device->serial, device);
+	}
+	device->known_by |= 1u << rank;
+}
+
+struct device *model_device_get(struct model *model, struct source *source,
+				const struct identity *identity, uid_t uid)
 {
 	struct device *device = device_find(model, identity);
 
 	if (!device)
-		device = device_new(model, identity, uid);
-	if (device)
-		device_learn(device, identity);
+		device = device_new(model, identity, uid, model->driver_numbers);
+	if (!device)
+		return NULL;
+	device_learn(device, identity, false);
+	device_note_known(model, device, source->rank);
 	return device;
+}
+
+struct device *model_device_of_driver(struct model *model, struct source *source,
+				      const struct identity *identity)
+{
+	struct device *device = device_find(model, identity);
+
+	if (!device)
+		device = device_new(model, identity, 0, 0);
+	if (!device)
+		return NULL;
+	device_learn(device, identity, true);
+	device_note_known(model, device, source->rank);
+	model->driver_numbers = MAX(model->driver_numbers, identity->index + 1);
+	return device;
+}
+
+void model_device_forget(struct model *model, struct source *source, struct device *device)
+{
+	(void)model;
+	device->known_by &= ~(1u << source->rank);
+}
+
+/* Neither a client nor the table knows how much trace or circular buffers may take. */
+static uint64_t capacity_said(const struct device *device, enum kind kind)
+{
+	return kind == (enum kind)TTMEM_DRAM ? device->identity.dram_total_bytes
+	       : kind == (enum kind)TTMEM_L1 ? device->identity.l1_total_bytes
+					     : 0;
+}
+
+static uint64_t capacity_listed(const struct device *device, enum kind kind)
+{
+	const struct card *card = card_find(device->identity.board);
+
+	if (!card)
+		return 0;
+	return kind == (enum kind)TTMEM_DRAM ? card_dram_bytes(card)
+	       : kind == (enum kind)TTMEM_L1 ? card_l1_bytes(card)
+					     : 0;
+}
+
+uint64_t device_capacity(const struct device *device, enum kind kind)
+{
+	uint64_t said = capacity_said(device, kind);
+
+	return said ? said : capacity_listed(device, kind);
+}
+
+bool device_capacity_is_from_table(const struct device *device)
+{
+	enum kind dram = (enum kind)TTMEM_DRAM, l1 = (enum kind)TTMEM_L1;
+
+	return (!capacity_said(device, dram) && capacity_listed(device, dram)) ||
+	       (!capacity_said(device, l1) && capacity_listed(device, l1));
+}
+
+void device_unattributed(const struct model *model, const struct device *device,
+			 uint64_t bytes[KIND_COUNT])
+{
+	memset(bytes, 0, sizeof *bytes * KIND_COUNT);
+	for (guint i = 0; i < model->sources->len; i++) {
+		struct source *source = model->sources->pdata[i];
+
+		if (source->ops->unattributed)
+			source->ops->unattributed(source, device, bytes);
+	}
 }
 
 void device_note_peaks(struct device *device, unsigned int kinds, const struct amount *amounts)

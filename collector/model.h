@@ -18,13 +18,23 @@
 #define MODEL_MAX_DEVICES          512
 #define MODEL_MAX_DEVICES_PER_USER 128 /* of a user who is neither root nor the daemon's own */
 
-/* What tells one chip from another; all optional but `index`. */
+#define MODEL_EXITS 256 /* processes that left and are remembered */
+
+#define DEVICE_NO_INDEX UINT32_MAX
+
+/* What tells one chip from another; all optional. */
 struct identity {
-	uint32_t index; /* the number the process uses for it */
+	uint32_t index; /* the number the process uses for it, or DEVICE_NO_INDEX */
 	uint64_t asic_id;
+	uint64_t gateway_asic_id; /* a chip that is known only as number... */
+	uint32_t gateway_chip;    /* ...so and so behind this one; 0 and 0: not so */
 	char pci[16];
 	char arch[16];
 	char board[16];
+	char serial[24];   /* of the board, hex digits */
+	char firmware[32]; /* the bundle's version */
+	bool has_numa_node;
+	int numa_node;
 	bool is_remote;
 	uint64_t dram_total_bytes;
 	uint64_t l1_total_bytes;
@@ -36,8 +46,9 @@ struct device {
 	uint32_t number; /* N of deviceN */
 	uid_t creator;
 	struct identity identity;
-	GTree *holdings;  /* pid -> struct holding */
-	GPtrArray *users; /* the same, in no order, for summing */
+	unsigned int known_by; /* a bit for each source (by its rank) that knows of it */
+	GTree *holdings;       /* pid -> struct holding */
+	GPtrArray *users;      /* the same, in no order, for summing */
 	uint64_t created_ns;
 	uint64_t end_noted_ns; /* when its sums were last taken for the peak because a process went
 				*/
@@ -45,30 +56,52 @@ struct device {
 	struct amount gone[KIND_COUNT]; /* what processes that left had allocated, and failures */
 };
 
-/* A process that some source reports; owned by the model, made and removed by its source. */
+/* A process that some source reports; owned by the model. It is there as long as one source is
+ * joined to it. */
 struct process {
 	uint64_t serial;
 	pid_t pid;
 	uid_t uid;
 	gid_t gid;
-	uint64_t start_ticks; /* with the pid, names the process for ever */
-	uint64_t start_ns;    /* since the epoch */
-	uint64_t seen_ns;     /* since the epoch: when the daemon met it */
-	char comm[16];        /* as the kernel has it: any bytes, ends with zero */
-	struct source *source;
-	void *source_data;
-	GPtrArray *holdings; /* struct holding, by device number */
+	uint64_t start_ticks;              /* with the pid, names the process for ever */
+	uint64_t start_ns;                 /* since the epoch */
+	uint64_t seen_ns;                  /* since the epoch: when the daemon met it */
+	char comm[16];                     /* as the kernel has it: any bytes, ends with zero */
+	void *joined[SOURCE_COUNT];        /* each source's own data; NULL: it does not report it */
+	bool was_tracked;                  /* some source has known what it holds */
+	void *life;                        /* of who watches for its end; NULL: nobody does */
+	GPtrArray *holdings;               /* struct holding, by device number */
+	uint64_t peak_bytes[KIND_COUNT];   /* what sources that left knew */
+	uint64_t leaked_bytes[KIND_COUNT]; /* what it had not freed when a source left */
 };
 
-/* What a process has on a device; owned by the process. */
+/* What one source says that a process has on a device. */
+struct claim {
+	void *data;     /* the source's; NULL: it says nothing */
+	uint64_t slots; /* a bit for each of the process's device indices that means this device */
+};
+
+/* What a process has on a device, by the word of the best source; owned by the process. */
 struct holding {
 	struct process *process;
 	struct device *device;
-	struct source *source; /* of the process, as is source_data */
+	struct source *source; /* which counts, as do its data and slots */
 	void *source_data;
+	uint64_t slots;
 	guint place;                         /* in device.users */
 	uint64_t old_peak_bytes[KIND_COUNT]; /* its own peak when the device's started afresh */
-	uint64_t slots; /* a bit for each of the process's device indices that means this device */
+	struct claim claims[SOURCE_COUNT];
+};
+
+/* A process that was there. */
+struct departed {
+	pid_t pid;
+	uid_t uid;
+	char comm[16];
+	uint64_t start_ns;
+	uint64_t end_ns;
+	uint64_t peak_bytes[KIND_COUNT];
+	uint64_t leaked_bytes[KIND_COUNT];
 };
 
 struct model {
@@ -76,24 +109,34 @@ struct model {
 	GTree *processes;              /* pid -> struct process */
 	GHashTable *device_by_serial;  /* uint64_t -> struct device */
 	GHashTable *process_by_serial; /* uint64_t -> struct process */
-	GPtrArray *sources;            /* struct source, not owned */
-	uid_t owner;                   /* the daemon's own */
+	GPtrArray *sources;            /* struct source, not owned, in the order of their syncs */
+	struct source *by_rank[SOURCE_COUNT];
+	GQueue departed; /* struct departed, the last to leave at its end */
+	uid_t owner;     /* the daemon's own */
 	gid_t group;
 	uint64_t last_serial;
 	uint64_t started_ns; /* since the epoch */
 	uint64_t refused_devices;
-	uint64_t end_noted_ns; /* when last a process's end asked for sums... */
-	uint64_t end_spent_ns; /* ...and how long these took lately */
-	const char *proc;      /* "/proc", or where tests have theirs */
+	uint64_t end_noted_ns;   /* when last a process's end asked for sums... */
+	uint64_t end_spent_ns;   /* ...and how long these took lately */
+	uint32_t driver_numbers; /* numbers below are for the driver's devices */
+	const char *proc;        /* "/proc", or where tests have theirs */
 	uint64_t (*now_ns)(void);
+
+	/* Begins to watch for the end of a process that its source does not watch itself, setting
+	 * process->life; false if it has ended. At the end: model_end(). NULL: nobody watches. */
+	bool (*watch_life)(struct process *process, void *data);
+	void (*unwatch_life)(struct process *process, void *data);
+	void *life_data;
 };
 
 void model_init(struct model *model);
 void model_fini(struct model *model);
 void model_add_source(struct model *model, struct source *source);
 
-/* Before anything is read: lets each source bring processes and devices up to date. */
-void model_sync(struct model *model);
+/* Before anything is read: lets each source bring processes and devices up to date. `only`: for a
+ * reader who asks for this device alone; else NULL. */
+void model_sync(struct model *model, const struct device *only);
 
 uint64_t model_now_ns(void);
 
@@ -104,22 +147,54 @@ struct process *model_process(const struct model *model, uint64_t serial);
 struct device *model_device_numbered(const struct model *model, uint32_t number);
 struct process *model_process_by_pid(const struct model *model, pid_t pid);
 
-/* Adds a process. One of the same pid that is still there has ended and is removed first. The
- * source's data goes with it. Never NULL. */
-struct process *model_process_add(struct model *model, struct source *source, void *source_data,
-				  pid_t pid, uid_t uid, gid_t gid, uint64_t start_ticks);
-void model_process_remove(struct model *model, struct process *process);
+/* The source begins to report a process; `data` is its own and not NULL. Another process of the
+ * same pid that is still there has ended. NULL if this one has ended itself. */
+struct process *model_join(struct model *model, struct source *source, void *data, pid_t pid,
+			   uid_t uid, gid_t gid, uint64_t start_ticks);
+
+/* The source has no more to say of the process, which goes with the last that does. What the source
+ * says of it must still be readable. */
+void model_leave(struct model *model, struct source *source, struct process *process);
+
+/* The process has ended: all sources let go of it. */
+void model_end(struct model *model, struct process *process);
 
 /* Finds or makes the device that the identity means: by ASIC id, else PCI address, else index. NULL
  * when the user has made too many. */
-struct device *model_device_get(struct model *model, const struct identity *identity, uid_t uid);
+struct device *model_device_get(struct model *model, struct source *source,
+				const struct identity *identity, uid_t uid);
 
-/* Binds the process's device index to the device; an earlier binding of the index ends. */
-void model_hold(struct model *model, struct process *process, struct device *device,
-		uint32_t index);
+/* The same for the driver, whose word on a device counts more than any other, and which numbers it.
+ */
+struct device *model_device_of_driver(struct model *model, struct source *source,
+				      const struct identity *identity);
 
-/* Ends a holding, in both lists. */
-void model_let_go(struct holding *holding);
+/* The source knows nothing of the device any more. One that nobody knows or uses is hidden: it
+ * keeps its number for when it comes back. */
+void model_device_forget(struct model *model, struct source *source, struct device *device);
+bool device_is_shown(const struct device *device);
+
+/* The source says that the process has something on the device; `data` is what it wants to find
+ * there and not NULL. With an index, an earlier binding of this index to another device ends. */
+struct holding *model_hold(struct model *model, struct source *source, struct process *process,
+			   struct device *device, void *data, uint32_t index);
+
+/* The source says so no more. Ends the holding if no other source does. */
+void model_let_go(struct model *model, struct source *source, struct holding *holding);
+
+/* The best of the sources that report the process. */
+struct source *process_source(const struct model *model, const struct process *process);
+
+/* No source knows what it holds, only that it has devices open. */
+bool process_is_untracked(const struct process *process);
+
+/* What could not be recorded inside the process, by all its sources. */
+void process_errors(const struct model *model, const struct process *process,
+		    struct recording_errors *errors);
+
+/* As source_ops.buffers, over all sources of the process. */
+size_t process_buffers(const struct model *model, const struct process *process,
+		       struct buffer_cursor *cursor, struct buffer *rows, size_t room);
 
 struct holding *process_holding(const struct process *process, const struct device *device);
 
@@ -148,7 +223,17 @@ void device_peak_reset(struct device *device, enum kind kind);
 uint64_t holding_peak(const struct holding *holding, enum kind kind, uint64_t used_bytes);
 
 /* The highest sum over devices, never below what is in use. */
-uint64_t process_peak(const struct process *process, enum kind kind, uint64_t used_bytes);
+uint64_t process_peak(const struct model *model, const struct process *process, enum kind kind,
+		      uint64_t used_bytes);
+
+/* What the totals of the device's sources claim beyond what its processes hold. */
+void device_unattributed(const struct model *model, const struct device *device,
+			 uint64_t bytes[KIND_COUNT]);
+
+/* What the device has of a kind, 0 if it has none or it is not known; as a process said, or by its
+ * board's name. */
+uint64_t device_capacity(const struct device *device, enum kind kind);
+bool device_capacity_is_from_table(const struct device *device);
 
 /* Looks at the process's name again (it may be changed at any time). */
 void process_refresh_comm(const struct model *model, struct process *process);

@@ -23,7 +23,12 @@ static gboolean inode_equal(gconstpointer a, gconstpointer b)
 
 static struct ledger *ledger_of(const struct process *process)
 {
-	return process->source_data;
+	return process->joined[SOURCE_NATIVE];
+}
+
+static const struct claim *claim_of(const struct holding *holding)
+{
+	return &holding->claims[SOURCE_NATIVE];
 }
 
 /* A device that was used or described since the last look is bound, perhaps to another one than
@@ -44,10 +49,10 @@ static void ledger_bind(struct native *native, struct ledger *ledger)
 			complete = false;
 			continue;
 		}
-		device = model_device_get(native->model, &identity, process->uid);
+		device = model_device_get(native->model, &native->source, &identity, process->uid);
 		if (!device)
 			continue;
-		model_hold(native->model, process, device, index);
+		model_hold(native->model, &native->source, process, device, ledger, index);
 	}
 	if (complete)
 		ledger->view.seen_generation = generation;
@@ -71,11 +76,12 @@ static bool may_bind(struct native *native, struct ledger *ledger)
 
 #define AHEAD 8 /* ledgers whose first line is fetched while this one is looked at */
 
-static void native_sync(struct source *source)
+static void native_sync(struct source *source, const struct device *only)
 {
 	struct native *native = (struct native *)source;
 	GPtrArray *ledgers = native->ledgers;
 
+	(void)only;
 	if (native->before_sync)
 		native->before_sync(native->before_sync_data);
 	for (guint i = 0; i < ledgers->len; i++) {
@@ -111,7 +117,7 @@ static uint64_t native_holding_peak(struct source *source, const struct holding 
 	uint64_t sum = 0;
 
 	(void)source;
-	for (uint64_t slots = holding->slots; slots; slots &= slots - 1)
+	for (uint64_t slots = claim_of(holding)->slots; slots; slots &= slots - 1)
 		sum += ledger_view_peak(&ledger->view, (uint32_t)__builtin_ctzll(slots), kind);
 	return sum;
 }
@@ -141,8 +147,9 @@ static uint32_t device_number(const struct process *process, uint32_t index)
 	for (guint i = 0; i < process->holdings->len; i++) {
 		const struct holding *holding = process->holdings->pdata[i];
 
-		if (holding->slots >> index & 1)
-			return holding->device->number;
+		if (claim_of(holding)->slots >> index & 1)
+			return holding->source->rank == SOURCE_NATIVE ? holding->device->number
+								      : UINT32_MAX;
 	}
 	return UINT32_MAX;
 }
@@ -183,8 +190,16 @@ static size_t native_buffers(struct source *source, const struct process *proces
 	return count;
 }
 
+static void native_ended(struct source *source, struct process *process)
+{
+	struct native *native = (struct native *)source;
+
+	native->end_peer(ledger_of(process)->peer);
+}
+
 static const struct source_ops native_ops = {
 	.sync = native_sync,
+	.ended = native_ended,
 	.read = native_read,
 	.holding_peak = native_holding_peak,
 	.peak = native_peak,
@@ -206,6 +221,7 @@ void native_init(struct native *native, struct model *model)
 	memset(native, 0, sizeof *native);
 	native->source.name = "native";
 	native->source.ops = &native_ops;
+	native->source.rank = SOURCE_NATIVE;
 	native->source.state = SOURCE_DOWN;
 	native->model = model;
 	native->by_inode = g_hash_table_new_full(inode_hash, inode_equal, ledger_free, NULL);
@@ -237,7 +253,7 @@ static void release_old(struct native *native, pid_t pid)
 {
 	struct process *old = model_process_by_pid(native->model, pid);
 
-	if (old && old->source == &native->source)
+	if (old && ledger_of(old))
 		native->end_peer(ledger_of(old)->peer);
 }
 
@@ -263,8 +279,8 @@ struct ledger *native_adopt(struct native *native, int fd, pid_t pid, uid_t uid,
 		return NULL;
 	}
 	release_old(native, pid);
-	ledger->process = model_process_add(native->model, &native->source, ledger, pid, uid, gid,
-					    start_ticks);
+	ledger->process =
+		model_join(native->model, &native->source, ledger, pid, uid, gid, start_ticks);
 	ledger->place = native->ledgers->len;
 	g_ptr_array_add(native->ledgers, ledger);
 	g_hash_table_add(native->by_inode, ledger);
@@ -276,7 +292,7 @@ void native_release(struct native *native, struct ledger *ledger)
 {
 	struct ledger *last = native->ledgers->pdata[native->ledgers->len - 1];
 
-	model_process_remove(native->model, ledger->process);
+	model_leave(native->model, &native->source, ledger->process);
 	last->place = ledger->place;
 	g_ptr_array_remove_index_fast(native->ledgers, ledger->place);
 	g_hash_table_remove(native->by_inode, ledger);

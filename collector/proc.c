@@ -135,5 +135,10 @@ uint64_t proc_ticks_to_epoch_ns(uint64_t ticks)
 		boot_ns = (uint64_t)(real.tv_sec - boot.tv_sec) * 1000000000u +
 			  (uint64_t)(real.tv_nsec - boot.tv_nsec);
 	}
-	return boot_ns + ticks * (1000000000u / (uint64_t)sysconf(_SC_CLK_TCK));
+	return boot_ns + proc_ticks_to_boot_ns(ticks);
+}
+
+uint64_t proc_ticks_to_boot_ns(uint64_t ticks)
+{
+	return ticks * (1000000000u / (uint64_t)sysconf(_SC_CLK_TCK));
 }

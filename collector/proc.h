@@ -23,6 +23,9 @@ int proc_innermost_pid(const char *proc, pid_t pid, pid_t *inner);
 /* The effective user and group. 0 or a negative errno. */
 int proc_ids(const char *proc, pid_t pid, uid_t *uid, gid_t *gid);
 
+/* The start in ns since boot, suspended time included, and the clocks to compare it with. */
+uint64_t proc_ticks_to_boot_ns(uint64_t ticks);
+
 /* Whether a file with this inode number is mapped. May wait for the process's memory lock: not for
  * the loop. */
 bool proc_maps_inode(const char *proc, pid_t pid, ino_t inode);

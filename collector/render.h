@@ -34,6 +34,7 @@ struct status {
 
 struct cursor {
 	struct buffer_cursor buffers;
+	bool begun;
 	uint64_t rows; /* so far */
 };
 
@@ -52,16 +53,18 @@ struct render {
 typedef bool render_fn(struct render *render);
 
 /* render_root.c, render_summary.c */
-render_fn render_version, render_status, render_summary;
+render_fn render_version, render_status, render_summary, render_sources, render_exited;
 
 /* render_device.c */
 render_fn render_device_arch, render_device_board, render_device_asic_id, render_device_pci,
 	render_device_remote, render_device_total, render_device_free, render_device_used,
-	render_device_peak, render_device_stat;
+	render_device_peak, render_device_stat, render_device_serial, render_device_firmware,
+	render_device_numa_node, render_device_capacity_source;
 
 /* render_process.c */
 render_fn render_process_used, render_process_total, render_process_comm, render_process_uid,
-	render_process_start_time, render_process_peak, render_process_stat, render_holding_used;
+	render_process_start_time, render_process_source, render_process_peak, render_process_stat,
+	render_holding_used, render_holding_source;
 
 /* render_buffers.c */
 render_fn render_buffers;
@@ -74,9 +77,6 @@ void text_number(GString *out, uint64_t number);
 
 /* Times are seconds since the epoch with a fraction. */
 void text_time(GString *out, uint64_t ns);
-
-/* The capacity of a device for a kind, 0 if it has none or it is not known. */
-uint64_t device_capacity(const struct device *device, enum kind kind);
 
 uint64_t amounts_used(const struct amount amounts[KIND_COUNT]);
 uint64_t amounts_buffers(const struct amount amounts[KIND_COUNT]);

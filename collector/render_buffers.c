@@ -17,10 +17,9 @@ static void row(GString *out, const struct buffer *buffer, uint64_t now_ns)
 /* Buffers that are in the sums but not in the list, because the ledger had no record left. */
 static void unlisted(struct render *render)
 {
-	struct source *source = render->process->source;
 	struct recording_errors errors;
 
-	source->ops->errors(source, render->process, &errors);
+	process_errors(render->model, render->process, &errors);
 	if (errors.unlisted)
 		g_string_append_printf(render->out,
 				       "# truncated: %lu more buffers are not listed\n",
@@ -29,18 +28,18 @@ static void unlisted(struct render *render)
 
 bool render_buffers(struct render *render)
 {
-	struct source *source = render->process->source;
 	struct cursor *cursor = render->cursor;
 	uint64_t now_ns = render->model->now_ns();
 	struct buffer rows[BATCH];
 	uint64_t made = 0;
 
-	if (!cursor->rows && !cursor->buffers.next)
+	if (!cursor->begun)
 		g_string_append(render->out, "device kind     address            size            "
 					     "age_sec tag              thread\n");
+	cursor->begun = true;
 	while (!cursor->buffers.done && made < RENDER_SLICE_ROWS) {
-		size_t count = source->ops->buffers(source, render->process, &cursor->buffers, rows,
-						    BATCH);
+		size_t count = process_buffers(render->model, render->process, &cursor->buffers,
+					       rows, BATCH);
 
 		for (size_t i = 0; i < count; i++)
 			row(render->out, &rows[i], now_ns);

@@ -45,6 +45,27 @@ bool render_device_total(struct render *render)
 	return value(render, device_capacity(render->device, render->kind));
 }
 
+bool render_device_serial(struct render *render)
+{
+	return line(render, render->device->identity.serial);
+}
+
+bool render_device_firmware(struct render *render)
+{
+	return line(render, render->device->identity.firmware);
+}
+
+bool render_device_numa_node(struct render *render)
+{
+	g_string_append_printf(render->out, "%d\n", render->device->identity.numa_node);
+	return true;
+}
+
+bool render_device_capacity_source(struct render *render)
+{
+	return line(render, device_capacity_is_from_table(render->device) ? "table" : "client");
+}
+
 static uint64_t used_now(struct render *render)
 {
 	struct amount amounts[KIND_COUNT];
@@ -74,7 +95,8 @@ bool render_device_peak(struct render *render)
 	return value(render, device_peak(render->device, render->kind));
 }
 
-static void stat_kind(struct render *render, enum kind kind, const struct amount *amount)
+static void stat_kind(struct render *render, enum kind kind, const struct amount *amount,
+		      uint64_t unattributed)
 {
 	uint64_t total = device_capacity(render->device, kind);
 	const char *name = kind_name(kind);
@@ -87,6 +109,7 @@ static void stat_kind(struct render *render, enum kind kind, const struct amount
 		g_string_append_printf(out, "%s_total %lu\n", name, total);
 		g_string_append_printf(out, "%s_free %lu\n", name, rest(total, amount->used_bytes));
 	}
+	g_string_append_printf(out, "%s_unattributed %lu\n", name, unattributed);
 	g_string_append_printf(out, "%s_allocated_total %lu\n", name, amount->allocated_bytes);
 	g_string_append_printf(out, "%s_failures_total %lu\n", name, amount->failures);
 }
@@ -94,13 +117,15 @@ static void stat_kind(struct render *render, enum kind kind, const struct amount
 bool render_device_stat(struct render *render)
 {
 	struct amount amounts[KIND_COUNT];
+	uint64_t unattributed[KIND_COUNT];
 
 	device_read(render->device, KINDS_ALL, amounts);
+	device_unattributed(render->model, render->device, unattributed);
 	g_string_append_printf(render->out, "processes %d\n",
 			       g_tree_nnodes(render->device->holdings));
 	g_string_append_printf(render->out, "used %lu\n", amounts_used(amounts));
 	g_string_append_printf(render->out, "buffers %lu\n", amounts_buffers(amounts));
 	for (int kind = 0; kind < KIND_COUNT; kind++)
-		stat_kind(render, (enum kind)kind, &amounts[kind]);
+		stat_kind(render, (enum kind)kind, &amounts[kind], unattributed[kind]);
 	return true;
 }

@@ -50,6 +50,37 @@ bool render_process_uid(struct render *render)
 	return value(render, render->process->uid);
 }
 
+/* A process can have one device from one source and another from a second: the best first. */
+bool render_process_source(struct render *render)
+{
+	const struct process *process = render->process;
+	const char *between = "";
+
+	for (unsigned int rank = 0; rank < SOURCE_COUNT; rank++) {
+		bool counts = process_source(render->model, process)->rank == rank;
+
+		for (guint i = 0; i < process->holdings->len; i++)
+			counts |= ((struct holding *)process->holdings->pdata[i])->source->rank ==
+				  rank;
+		if (!counts)
+			continue;
+		g_string_append_printf(render->out, "%s%s", between,
+				       render->model->by_rank[rank]->name);
+		between = " ";
+	}
+	g_string_append_c(render->out, '\n');
+	return true;
+}
+
+bool render_holding_source(struct render *render)
+{
+	struct holding *holding = process_holding(render->process, render->device);
+
+	if (holding)
+		g_string_append_printf(render->out, "%s\n", holding->source->name);
+	return true;
+}
+
 bool render_process_start_time(struct render *render)
 {
 	text_time(render->out, render->process->start_ns);
@@ -62,19 +93,24 @@ bool render_process_peak(struct render *render)
 
 	process_read(render->process, KINDS_ALL, amounts);
 	for (int kind = 0; kind < KIND_COUNT; kind++)
-		g_string_append_printf(
-			render->out, "%s %lu\n", kind_name((enum kind)kind),
-			process_peak(render->process, (enum kind)kind, amounts[kind].used_bytes));
+		g_string_append_printf(render->out, "%s %lu\n", kind_name((enum kind)kind),
+				       process_peak(render->model, render->process, (enum kind)kind,
+						    amounts[kind].used_bytes));
 	return true;
 }
 
 static void stat_holding(struct render *render, const struct holding *holding,
 			 const struct amount amounts[KIND_COUNT])
 {
+	uint32_t number = holding->device->number;
+
+	if (holding->source->rank == SOURCE_KMD) {
+		g_string_append_printf(render->out, "device%u_untracked 1\n", number);
+		return;
+	}
 	for (int kind = 0; kind < KIND_COUNT; kind++) {
 		const struct amount *amount = &amounts[kind];
 		const char *name = kind_name((enum kind)kind);
-		uint32_t number = holding->device->number;
 
 		g_string_append_printf(render->out, "device%u_%s_used %lu\n", number, name,
 				       amount->used_bytes);
@@ -87,11 +123,10 @@ static void stat_holding(struct render *render, const struct holding *holding,
 
 static void stat_errors(struct render *render)
 {
-	struct source *source = render->process->source;
 	struct recording_errors errors;
 	GString *out = render->out;
 
-	source->ops->errors(source, render->process, &errors);
+	process_errors(render->model, render->process, &errors);
 	g_string_append_printf(out, "unknown_frees %lu\n", errors.unknown_frees);
 	g_string_append_printf(out, "size_mismatches %lu\n", errors.size_mismatches);
 	g_string_append_printf(out, "bad_arguments %lu\n", errors.bad_arguments);

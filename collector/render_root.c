@@ -8,6 +8,16 @@ bool render_version(struct render *render)
 	return true;
 }
 
+static guint devices_shown(const struct model *model)
+{
+	guint count = 0;
+
+	for (GTreeNode *node = g_tree_node_first(model->devices); node;
+	     node = g_tree_node_next(node))
+		count += device_is_shown(g_tree_node_value(node));
+	return count;
+}
+
 bool render_status(struct render *render)
 {
 	const struct model *model = render->model;
@@ -19,7 +29,7 @@ bool render_status(struct render *render)
 	render->status(&status, render->status_data);
 	g_string_append_printf(out, "uptime_sec %lu.%03lu\n", up / 1000000000u,
 			       up / 1000000u % 1000u);
-	g_string_append_printf(out, "devices %d\n", g_tree_nnodes(model->devices));
+	g_string_append_printf(out, "devices %u\n", devices_shown(model));
 	g_string_append_printf(out, "processes %d\n", g_tree_nnodes(model->processes));
 	g_string_append_printf(out, "clients %lu\n", status.clients);
 	g_string_append_printf(out, "silent_connections %lu\n", status.silent_connections);

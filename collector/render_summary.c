@@ -66,7 +66,7 @@ static gint summary_compare(gconstpointer a, gconstpointer b)
 
 static void summary_device(GString *out, struct device *device, const struct amount *amounts)
 {
-	uint64_t total = device->identity.dram_total_bytes;
+	uint64_t total = device_capacity(device, (enum kind)TTMEM_DRAM);
 	char used[16], all[16] = "-", share[16] = "-", l1[16], cb[16], trace[16], name[32];
 
 	device_note_peaks(device, KINDS_ALL, amounts);
@@ -107,6 +107,15 @@ static void device_list(char *text, size_t size, const struct process *process)
 		g_strlcpy(text, "-", size);
 }
 
+/* It has devices open, and nobody knows what it holds there. */
+static void summary_untracked(struct render *render, const struct process *process,
+			      const char *devices, const char *comm)
+{
+	g_string_append_printf(render->out, "%-10d %-8u %11s %11s %11s %11s %11s  %-8s %s\n",
+			       (int)process->pid, process->uid, "untracked", "-", "-", "-", "-",
+			       devices, comm);
+}
+
 static void summary_process(struct render *render, const struct summary_row *row)
 {
 	char dram[16], l1[16], cb[16], trace[16], total[16], devices[64], comm[16];
@@ -115,6 +124,10 @@ static void summary_process(struct render *render, const struct summary_row *row
 	process_refresh_comm(render->model, process);
 	plain_text(comm, process->comm, sizeof comm, true);
 	device_list(devices, sizeof devices, process);
+	if (process_is_untracked(process)) {
+		summary_untracked(render, process, devices, comm);
+		return;
+	}
 	g_string_append_printf(render->out, "%-10d %-8u %11s %11s %11s %11s %11s  %-8s %s\n",
 			       (int)process->pid, process->uid, text_size(total, row->total),
 			       text_size(dram, row->amounts[TTMEM_DRAM].used_bytes),
@@ -140,8 +153,9 @@ bool render_summary(struct render *render)
 			       "PROCS");
 	for (GTreeNode *node = g_tree_node_first(model->devices); node;
 	     node = g_tree_node_next(node))
-		summary_device(out, g_tree_node_value(node),
-			       summary_of_device(&summary, g_tree_node_value(node)));
+		if (device_is_shown(g_tree_node_value(node)))
+			summary_device(out, g_tree_node_value(node),
+				       summary_of_device(&summary, g_tree_node_value(node)));
 	g_string_append_printf(out, "\n%-10s %-8s %11s %11s %11s %11s %11s  %-8s %s\n", "PID",
 			       "UID", "TOTAL", "DRAM", "L1", "CB", "TRACE", "DEVICES", "COMMAND");
 	for (guint i = 0; i < summary.rows->len; i++)

@@ -33,13 +33,6 @@ void text_time(GString *out, uint64_t ns)
 	g_string_append_printf(out, "%lu.%03lu\n", ns / 1000000000u, ns / 1000000u % 1000u);
 }
 
-uint64_t device_capacity(const struct device *device, enum kind kind)
-{
-	return kind == (enum kind)TTMEM_DRAM ? device->identity.dram_total_bytes
-	       : kind == (enum kind)TTMEM_L1 ? device->identity.l1_total_bytes
-					     : 0;
-}
-
 uint64_t amounts_used(const struct amount amounts[KIND_COUNT])
 {
 	struct amount sum = {0};

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What feeds the model: ledgers now, other writers' formats later, each behind the same few calls.
- * A source owns what it needs to read a process (mappings, descriptors); the model owns processes,
- * devices and holdings, and asks the source for numbers when somebody reads.
+ * What feeds the model: ledgers, TT-Metal's own shared memory, the older socket protocol and the
+ * driver, each behind the same few calls. A source owns what it needs to read a process (mappings,
+ * descriptors); the model owns processes, devices and holdings, and asks the source for numbers
+ * when somebody reads.
  */
 #ifndef SOURCE_H
 #define SOURCE_H
@@ -12,8 +13,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct device;
 struct holding;
 struct process;
+
+/* Where several report the same process on the same device, the first of these counts. */
+enum source_rank {
+	SOURCE_NATIVE,
+	SOURCE_TT_METAL,
+	SOURCE_ALLOC_SERVER,
+	SOURCE_KMD, /* knows only that the device is open */
+	SOURCE_COUNT,
+};
 
 /* The sums of one process on one device and kind at one moment. `used` is allocated - freed. */
 struct amount {
@@ -37,7 +48,8 @@ struct buffer {
 
 /* Where a walk over the buffers of a process stands; all zeros is the start. */
 struct buffer_cursor {
-	uint64_t next;
+	uint64_t next;     /* the source's */
+	unsigned int rank; /* which source it is */
 	bool done;
 };
 
@@ -53,29 +65,38 @@ struct recording_errors {
 
 enum source_state { SOURCE_DOWN, SOURCE_UP, SOURCE_ERROR };
 
+#define SOURCE_DETAIL_BYTES 256
+
 struct source {
 	const char *name;
 	const struct source_ops *ops;
+	enum source_rank rank;
 	enum source_state state;
-	char detail[128]; /* why it is not up */
+	char detail[SOURCE_DETAIL_BYTES]; /* why it is not up, or what is wrong with a part of it */
+	uint64_t last_update_ns; /* since the epoch: when something was last reported; 0: never */
 };
 
+/* Those from `holding_peak` on may be NULL. */
 struct source_ops {
 	/* Brings the set of processes and devices up to date: whoever reads next sees all that
-	 * happened before this call. */
-	void (*sync)(struct source *source);
+	 * happened before this call. With `only`, a reader who asks for this device alone. */
+	void (*sync)(struct source *source, const struct device *only);
 
-	/* Adds the sums of these holdings, all this source's, as they are now, for the kinds whose
-	 * bit is set; other elements are not touched. Many at once, because a device can have
-	 * thousands and each costs a few cache misses that can overlap. */
+	/* The process has ended, or its number is another's now: lets go of it, which ends with
+	 * model_leave(). */
+	void (*ended)(struct source *source, struct process *process);
+
+	/* Adds the sums of these holdings, in all of which this source counts, as they are now, for
+	 * the kinds whose bit is set; other elements are not touched. Many at once, because a
+	 * device can have thousands and each costs a few cache misses that can overlap. */
 	void (*read)(struct source *source, struct holding *const *holdings, size_t count,
 		     unsigned int kinds, struct amount amounts[KIND_COUNT]);
 
-	/* The highest sum of one kind on one device, as the process's own library saw it. */
+	/* The highest sum of one kind on one device, as the source knows it. */
 	uint64_t (*holding_peak)(struct source *source, const struct holding *holding,
 				 enum kind kind);
 
-	/* The highest sum over devices of one kind, as the process's own library saw it. */
+	/* The highest sum over devices of one kind, as the source knows it. */
 	uint64_t (*peak)(struct source *source, const struct process *process, enum kind kind);
 
 	void (*errors)(struct source *source, const struct process *process,
@@ -84,10 +105,14 @@ struct source_ops {
 	/* About how many rows a walk would have. */
 	uint64_t (*buffer_estimate)(struct source *source, const struct process *process);
 
-	/* Up to `room` next rows; returns how many. Each row is of one moment; cursor->done is set
-	 * when there are no more. */
+	/* Up to `room` next rows of holdings in which this source counts; returns how many. Each
+	 * row is of one moment; cursor->done is set when there are no more. */
 	size_t (*buffers)(struct source *source, const struct process *process,
 			  struct buffer_cursor *cursor, struct buffer *rows, size_t room);
+
+	/* Adds what the device's own totals claim beyond what its processes hold. */
+	void (*unattributed)(struct source *source, const struct device *device,
+			     uint64_t bytes[KIND_COUNT]);
 };
 
 #endif

@@ -1,33 +1,80 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "entries.h"
 
-static bool has_arch(const struct device *device, enum kind kind)
+static bool has_arch(const struct spot *dir, enum kind kind)
 {
 	(void)kind;
-	return *device->identity.arch;
+	return *dir->device->identity.arch;
 }
 
-static bool has_board(const struct device *device, enum kind kind)
+static bool has_board(const struct spot *dir, enum kind kind)
 {
 	(void)kind;
-	return *device->identity.board;
+	return *dir->device->identity.board;
 }
 
-static bool has_asic_id(const struct device *device, enum kind kind)
+static bool has_asic_id(const struct spot *dir, enum kind kind)
 {
 	(void)kind;
-	return device->identity.asic_id;
+	return dir->device->identity.asic_id;
 }
 
-static bool has_pci(const struct device *device, enum kind kind)
+static bool has_pci(const struct spot *dir, enum kind kind)
 {
 	(void)kind;
-	return *device->identity.pci;
+	return *dir->device->identity.pci;
 }
 
-static bool has_capacity(const struct device *device, enum kind kind)
+static bool has_serial(const struct spot *dir, enum kind kind)
 {
-	return device_capacity(device, kind);
+	(void)kind;
+	return *dir->device->identity.serial;
+}
+
+static bool has_firmware(const struct spot *dir, enum kind kind)
+{
+	(void)kind;
+	return *dir->device->identity.firmware;
+}
+
+static bool has_numa_node(const struct spot *dir, enum kind kind)
+{
+	(void)kind;
+	return dir->device->identity.has_numa_node;
+}
+
+/* A chip behind a gateway may be known by that alone. */
+static bool has_place(const struct spot *dir, enum kind kind)
+{
+	(void)kind;
+	return dir->device->identity.asic_id || dir->device->identity.gateway_asic_id;
+}
+
+static bool has_capacity(const struct spot *dir, enum kind kind)
+{
+	return device_capacity(dir->device, kind);
+}
+
+static bool has_any_capacity(const struct spot *dir, enum kind kind)
+{
+	(void)kind;
+	return device_capacity(dir->device, (enum kind)TTMEM_DRAM) ||
+	       device_capacity(dir->device, (enum kind)TTMEM_L1);
+}
+
+/* What is unknown has no file: of an untracked process only who it is. */
+static bool is_tracked(const struct spot *dir, enum kind kind)
+{
+	(void)kind;
+	return !process_is_untracked(dir->process);
+}
+
+static bool is_tracked_here(const struct spot *dir, enum kind kind)
+{
+	const struct holding *holding = process_holding(dir->process, dir->device);
+
+	(void)kind;
+	return holding && holding->source->rank != SOURCE_KMD;
 }
 
 static int reset_peak(struct device *device, enum kind kind)
@@ -40,6 +87,8 @@ static const struct entry root_entries[] = {
 	{.name = "version", .render = render_version},
 	{.name = "status", .render = render_status, .shape = SHAPE_TABLE},
 	{.name = "summary", .render = render_summary, .shape = SHAPE_TABLE},
+	{.name = "sources", .render = render_sources, .shape = SHAPE_TABLE},
+	{.name = "exited", .render = render_exited, .shape = SHAPE_TABLE},
 };
 
 #define USED(prefix, which)                                                                      \
@@ -57,7 +106,13 @@ static const struct entry device_entries[] = {
 	{.name = "board", .render = render_device_board, .exists = has_board},
 	{.name = "asic_id", .render = render_device_asic_id, .exists = has_asic_id},
 	{.name = "pci", .render = render_device_pci, .exists = has_pci},
-	{.name = "remote", .render = render_device_remote, .exists = has_asic_id},
+	{.name = "remote", .render = render_device_remote, .exists = has_place},
+	{.name = "serial", .render = render_device_serial, .exists = has_serial},
+	{.name = "firmware", .render = render_device_firmware, .exists = has_firmware},
+	{.name = "numa_node", .render = render_device_numa_node, .exists = has_numa_node},
+	{.name = "capacity_source",
+	 .render = render_device_capacity_source,
+	 .exists = has_any_capacity},
 	{.name = "dram_total",
 	 .render = render_device_total,
 	 .kind = (enum kind)TTMEM_DRAM,
@@ -87,31 +142,42 @@ static const struct entry device_entries[] = {
 	{.name = "stat", .render = render_device_stat, .shape = SHAPE_TABLE},
 };
 
+#define HELD(word, which, renderer, when)                                                    \
+	{                                                                                    \
+		.name = word, .render = renderer, .kind = (enum kind)(which), .exists = when \
+	}
+
 static const struct entry process_entries[] = {
-	{.name = "dram", .render = render_process_used, .kind = (enum kind)TTMEM_DRAM},
-	{.name = "l1", .render = render_process_used, .kind = (enum kind)TTMEM_L1},
-	{.name = "l1_small", .render = render_process_used, .kind = (enum kind)TTMEM_L1_SMALL},
-	{.name = "trace", .render = render_process_used, .kind = (enum kind)TTMEM_TRACE},
-	{.name = "cb", .render = render_process_used, .kind = (enum kind)TTMEM_CB},
-	{.name = "kernel", .render = render_process_used, .kind = (enum kind)TTMEM_KERNEL},
-	{.name = "system", .render = render_process_used, .kind = (enum kind)TTMEM_SYSTEM},
-	{.name = "total", .render = render_process_total},
+	HELD("dram", TTMEM_DRAM, render_process_used, is_tracked),
+	HELD("l1", TTMEM_L1, render_process_used, is_tracked),
+	HELD("l1_small", TTMEM_L1_SMALL, render_process_used, is_tracked),
+	HELD("trace", TTMEM_TRACE, render_process_used, is_tracked),
+	HELD("cb", TTMEM_CB, render_process_used, is_tracked),
+	HELD("kernel", TTMEM_KERNEL, render_process_used, is_tracked),
+	HELD("system", TTMEM_SYSTEM, render_process_used, is_tracked),
+	{.name = "total", .render = render_process_total, .exists = is_tracked},
 	{.name = "comm", .render = render_process_comm},
 	{.name = "uid", .render = render_process_uid},
 	{.name = "start_time", .render = render_process_start_time},
-	{.name = "peak", .render = render_process_peak, .shape = SHAPE_TABLE},
+	{.name = "source", .render = render_process_source},
+	{.name = "peak", .render = render_process_peak, .shape = SHAPE_TABLE, .exists = is_tracked},
 	{.name = "stat", .render = render_process_stat, .shape = SHAPE_TABLE},
-	{.name = "buffers", .render = render_buffers, .shape = SHAPE_TABLE, .mode = 0400},
+	{.name = "buffers",
+	 .render = render_buffers,
+	 .shape = SHAPE_TABLE,
+	 .mode = 0400,
+	 .exists = is_tracked},
 };
 
 static const struct entry holding_entries[] = {
-	{.name = "dram", .render = render_holding_used, .kind = (enum kind)TTMEM_DRAM},
-	{.name = "l1", .render = render_holding_used, .kind = (enum kind)TTMEM_L1},
-	{.name = "l1_small", .render = render_holding_used, .kind = (enum kind)TTMEM_L1_SMALL},
-	{.name = "trace", .render = render_holding_used, .kind = (enum kind)TTMEM_TRACE},
-	{.name = "cb", .render = render_holding_used, .kind = (enum kind)TTMEM_CB},
-	{.name = "kernel", .render = render_holding_used, .kind = (enum kind)TTMEM_KERNEL},
-	{.name = "system", .render = render_holding_used, .kind = (enum kind)TTMEM_SYSTEM},
+	HELD("dram", TTMEM_DRAM, render_holding_used, is_tracked_here),
+	HELD("l1", TTMEM_L1, render_holding_used, is_tracked_here),
+	HELD("l1_small", TTMEM_L1_SMALL, render_holding_used, is_tracked_here),
+	HELD("trace", TTMEM_TRACE, render_holding_used, is_tracked_here),
+	HELD("cb", TTMEM_CB, render_holding_used, is_tracked_here),
+	HELD("kernel", TTMEM_KERNEL, render_holding_used, is_tracked_here),
+	HELD("system", TTMEM_SYSTEM, render_holding_used, is_tracked_here),
+	{.name = "source", .render = render_holding_source},
 };
 
 #define ENTRIES(list)                    \

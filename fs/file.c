@@ -127,7 +127,7 @@ static void file_make(struct file *file)
 	};
 
 	if (!file->started)
-		model_sync(fs->model);
+		model_sync(fs->model, tree_device(fs->model, file->ino));
 	file->started = true;
 	file->error = tree_resolve(fs->model, file->ino, &spot) ? -ESRCH : 0;
 	if (file->error)

@@ -55,7 +55,7 @@ static void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct spot dir, spot;
 	uint64_t ino;
 
-	model_sync(fs->model);
+	model_sync(fs->model, tree_device(fs->model, parent));
 	if (tree_resolve(fs->model, parent, &dir) || !is_dir(&dir)) {
 		fuse_reply_err(req, ENOENT);
 		return;
@@ -169,7 +169,7 @@ static void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offse
 	struct spot dir;
 
 	(void)info;
-	model_sync(fs->model);
+	model_sync(fs->model, tree_device(fs->model, ino));
 	if (tree_resolve(fs->model, ino, &dir)) {
 		fuse_reply_err(req, ENOENT);
 		return;
@@ -216,7 +216,7 @@ static void ops_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t 
 	(void)bytes;
 	(void)offset;
 	(void)info;
-	model_sync(fs->model); /* first: a newcomer may take the device's place */
+	model_sync(fs->model, NULL); /* first: a newcomer may take the device's place */
 	if (tree_resolve(fs->model, ino, &spot)) {
 		fuse_reply_err(req, ESRCH);
 		return;

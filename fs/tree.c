@@ -42,7 +42,7 @@ static int set_entry(struct spot *spot, enum place place, uint32_t file)
 		return -ENOENT;
 	spot->place = place;
 	spot->entry = &entries.list[file - FILE_FIRST];
-	return 0;
+	return !spot->entry->exists || spot->entry->exists(spot, spot->entry->kind) ? 0 : -ENOENT;
 }
 
 static int set_place(struct spot *spot, enum place place, bool is_link)
@@ -112,11 +112,16 @@ int tree_resolve(const struct model *model, uint64_t ino, struct spot *spot)
 		return resolve_root(spot, file);
 	spot->device = model_device(model, serial);
 	if (spot->device)
-		return resolve_device(spot, file);
+		return device_is_shown(spot->device) ? resolve_device(spot, file) : -ENOENT;
 	spot->process = model_process(model, serial);
 	if (spot->process)
 		return resolve_process(model, spot, extra, file);
 	return -ENOENT;
+}
+
+const struct device *tree_device(const struct model *model, uint64_t ino)
+{
+	return model_device(model, ino >> 24);
 }
 
 static uint64_t dir_serial(const struct spot *dir)
@@ -133,7 +138,7 @@ static uint64_t lookup_entry(const struct spot *dir, const char *name)
 		const struct entry *entry = &entries.list[i];
 
 		if (!strcmp(entry->name, name) &&
-		    (!entry->exists || entry->exists(dir->device, entry->kind)))
+		    (!entry->exists || entry->exists(dir, entry->kind)))
 			return ino_make(dir_serial(dir), extra, FILE_FIRST + (uint32_t)i);
 	}
 	return 0;
@@ -155,7 +160,9 @@ static struct device *device_named(const struct model *model, const char *name)
 {
 	long number = strncmp(name, "device", 6) ? -1 : number_of(name + 6);
 
-	return number < 0 ? NULL : model_device_numbered(model, (uint32_t)number);
+	struct device *device = number < 0 ? NULL : model_device_numbered(model, (uint32_t)number);
+
+	return device && device_is_shown(device) ? device : NULL;
 }
 
 static bool names_asic(const struct device *device, char *text, size_t size)
@@ -179,7 +186,8 @@ static uint64_t lookup_by_name(const struct model *model, const struct spot *dir
 	     node = g_tree_node_next(node)) {
 		const struct device *device = g_tree_node_value(node);
 
-		if ((asic ? names_asic : names_pci)(device, text, sizeof text) &&
+		if (device_is_shown(device) &&
+		    (asic ? names_asic : names_pci)(device, text, sizeof text) &&
 		    !strcmp(text, name))
 			return ino_make(device->serial, 0, asic ? FILE_ASIC_LINK : FILE_PCI_LINK);
 	}

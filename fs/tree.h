@@ -31,14 +31,17 @@ enum shape {
 	SHAPE_TABLE, /* a long one; its st_size is the length of the newest text */
 };
 
+struct spot;
+
 /* A file with a fixed name. */
 struct entry {
 	const char *name;
 	render_fn *render;
 	enum kind kind;
 	enum shape shape;
-	mode_t mode;                                                 /* 0: 0444 */
-	bool (*exists)(const struct device *device, enum kind kind); /* NULL: always */
+	mode_t mode; /* 0: 0444 */
+	/* In this directory; NULL: always. */
+	bool (*exists)(const struct spot *dir, enum kind kind);
 	int (*write)(struct device *device, enum kind kind); /* any text; 0 or a negative errno */
 };
 
@@ -56,6 +59,9 @@ struct spot {
 
 /* Returns 0, or -ENOENT when it stands for nothing any more. */
 int tree_resolve(const struct model *model, uint64_t ino, struct spot *spot);
+
+/* The device whose directory or file an inode number is; NULL: it is none's. */
+const struct device *tree_device(const struct model *model, uint64_t ino);
 
 /* The inode number of a name in a directory; 0 if there is none. */
 uint64_t tree_lookup(const struct model *model, const struct spot *dir, const char *name);

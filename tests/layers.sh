@@ -6,6 +6,7 @@
 set -u
 
 pure='collector/model.c collector/model.h collector/model_internal.h collector/device.c
+	collector/holding.c collector/leave.c collector/cards.[ch]
 	collector/render*.[ch] collector/kind.[ch] collector/plain.[ch] collector/proc.[ch]
 	collector/ledger_*.[ch] collector/native.[ch] collector/source.h
 	fs/tree.[ch] fs/list.c fs/entries.[ch]'

@@ -7,12 +7,12 @@
 
 static void hold(struct world *world, pid_t pid, uid_t uid, struct device *device, uint32_t index)
 {
-	model_hold(&world->model, world_process(world, pid, uid), device, index);
+	world_hold(world, world_process(world, pid, uid), device, index);
 }
 
 static struct device *get(struct world *world, const struct identity identity, uid_t uid)
 {
-	return model_device_get(&world->model, &identity, uid);
+	return model_device_get(&world->model, &world->source, &identity, uid);
 }
 
 static void an_asic_is_one_device_whatever_its_index(void **state)

@@ -69,7 +69,7 @@ static void a_value_is_made_when_it_is_read(void **state)
 	struct fuse_file_info info = open_file(kernel, "pids/1/dram");
 	GString *text = g_string_new(NULL);
 
-	model_hold(kernel->model, process, device, 0);
+	world_hold(kernel->world, process, device, 0);
 	world_set(process, 0, TTMEM_DRAM, 123, 1);
 	read_at(kernel, &info, 0, text);
 	assert_string_equal(text->str, "123\n");
@@ -188,7 +188,7 @@ static void a_process_that_ends_while_its_text_is_made_is_an_error(void **state)
 	open = kernel_open(kernel, kernel_walk(kernel, "pids/1/buffers"), O_RDONLY);
 	read = kernel_read(kernel, &info, READ, 0);
 	assert_int_equal(read->answers + open->answers, 0);
-	model_process_remove(kernel->model, process);
+	world_leave(kernel->world, process);
 	req_wait(kernel, read);
 	req_wait(kernel, open);
 	assert_int_equal(req_end(read), ESRCH);

@@ -77,8 +77,9 @@ static inline void populate(struct world *world)
 						    .l1_total_bytes = 3};
 
 			snprintf(identity.pci, sizeof identity.pci, "0000:%02x:00.0", index);
-			model_hold(&world->model, process,
-				   model_device_get(&world->model, &identity, 1000), index);
+			world_hold(world, process,
+				   model_device_get(&world->model, &world->source, &identity, 1000),
+				   index);
 		}
 	}
 	world_device(world, 40, 0, 1000);

@@ -60,9 +60,9 @@ static void change_odd_ones(struct world *world, uint64_t *seed)
 		struct process *process = model_process_by_pid(&world->model, pid);
 
 		if (process)
-			model_process_remove(&world->model, process);
+			world_leave(world, process);
 		else
-			model_hold(&world->model, world_process(world, pid, 1000),
+			world_hold(world, world_process(world, pid, 1000),
 				   world_device(world, 0, 0, 1000), 0);
 	}
 }
@@ -98,8 +98,8 @@ static void who_stays_is_listed_once_while_others_come_and_go(void **state)
 	uint64_t seed = 88172645463325252ull;
 
 	for (pid_t pid = 2; pid <= 200; pid += 2)
-		model_hold(&world->model, world_process(world, pid, 1000),
-			   world_device(world, 0, 0, 1000), 0);
+		world_hold(world, world_process(world, pid, 1000), world_device(world, 0, 0, 1000),
+			   0);
 	for (guint room = 1; room < 40; room++) {
 		list_while_they_change(world, "pids", room, &seed);
 		list_while_they_change(world, "device0/pids", room, &seed);
@@ -115,7 +115,7 @@ static void no_name_is_listed_twice(void **state)
 
 	for (uint64_t asic = 1; asic <= 3; asic++) {
 		identity.asic_id = asic;
-		model_device_get(&world->model, &identity, 1000);
+		model_device_get(&world->model, &world->source, &identity, 1000);
 	}
 	names = list_at(&world->model, "by-pci", 0, UINT_MAX);
 	assert_int_equal(names->len, 3);

@@ -16,7 +16,7 @@ static struct process *holder(struct world *world, pid_t pid, struct device *dev
 {
 	struct process *process = world_process(world, pid, 1000);
 
-	model_hold(&world->model, process, device, index);
+	world_hold(world, process, device, index);
 	world_set(process, index, TTMEM_DRAM, bytes, 1);
 	return process;
 }
@@ -30,7 +30,7 @@ static void a_process_is_found_by_pid_and_by_serial(void **state)
 	assert_ptr_equal(model_process(&world->model, process->serial), process);
 	assert_null(model_device(&world->model, process->serial));
 	assert_int_equal(process->seen_ns, WORLD_NOW);
-	model_process_remove(&world->model, process);
+	world_leave(world, process);
 	assert_null(model_process_by_pid(&world->model, 42));
 	assert_int_equal(g_tree_nnodes(world->model.processes), 0);
 }
@@ -58,7 +58,7 @@ static void sums_are_over_processes_and_over_devices(void **state)
 	struct process *first = holder(world, 1, one, 0, 100);
 	struct process *second = holder(world, 2, one, 5, 10);
 
-	model_hold(&world->model, first, two, 1);
+	world_hold(world, first, two, 1);
 	world_set(first, 1, TTMEM_DRAM, 1000, 1);
 	world_set(first, 1, TTMEM_L1, 7, 1);
 	assert_int_equal(device_used(one, TTMEM_DRAM), 110);
@@ -74,7 +74,7 @@ static void two_indices_of_one_device_count_both(void **state)
 	struct device *device = world_device(world, 0, 0xa, 1000);
 	struct process *process = holder(world, 1, device, 0, 100);
 
-	model_hold(&world->model, process, device, 9);
+	world_hold(world, process, device, 9);
 	world_set(process, 9, TTMEM_DRAM, 1000, 1);
 	assert_int_equal(process->holdings->len, 1);
 	assert_int_equal(device->users->len, 1);
@@ -89,12 +89,12 @@ static void an_index_means_one_device_at_a_time(void **state)
 	struct device *two = world_device(world, 1, 0xb, 1000);
 	struct process *process = holder(world, 1, one, 3, 100);
 
-	model_hold(&world->model, process, one, 4);
-	model_hold(&world->model, process, two, 3);
+	world_hold(world, process, one, 4);
+	world_hold(world, process, two, 3);
 	assert_int_equal(device_used(one, TTMEM_DRAM), 0);
 	assert_int_equal(device_used(two, TTMEM_DRAM), 100);
 	assert_non_null(process_holding(process, one)); /* by index 4 */
-	model_hold(&world->model, process, two, 4);
+	world_hold(world, process, two, 4);
 	assert_null(process_holding(process, one));
 	assert_int_equal(g_tree_nnodes(one->holdings), 0);
 	assert_int_equal(one->users->len, 0);
@@ -118,8 +118,7 @@ static void holdings_are_in_the_order_of_device_numbers(void **state)
 	static const uint32_t order[] = {5, 0, 9, 3, 1};
 
 	for (size_t i = 0; i < G_N_ELEMENTS(order); i++)
-		model_hold(&world->model, process, world_device(world, order[i], 0, 1000),
-			   order[i]);
+		world_hold(world, process, world_device(world, order[i], 0, 1000), order[i]);
 	for (guint i = 1; i < process->holdings->len; i++) {
 		const struct holding *before = process->holdings->pdata[i - 1];
 		const struct holding *after = process->holdings->pdata[i];
@@ -141,7 +140,7 @@ static void what_a_process_had_allocated_stays_in_the_counters(void **state)
 		.allocated_buffers = 5,
 		.failures = 3,
 	};
-	model_process_remove(&world->model, process);
+	world_leave(world, process);
 	process = holder(world, 2, device, 0, 1);
 	assert_int_equal(amount_of(device, TTMEM_DRAM).used_bytes, 1);
 	assert_int_equal(amount_of(device, TTMEM_DRAM).used_buffers, 1);
@@ -157,7 +156,7 @@ static void the_peak_includes_what_was_there_when_a_process_left(void **state)
 	struct process *first = holder(world, 1, device, 0, 100);
 
 	holder(world, 2, device, 0, 1000);
-	model_process_remove(&world->model, first);
+	world_leave(world, first);
 	assert_int_equal(device_used(device, TTMEM_DRAM), 1000);
 	assert_int_equal(device->peak_bytes[TTMEM_DRAM], 1100);
 }
@@ -174,13 +173,13 @@ static void many_that_end_at_once_do_not_take_the_square_of_their_number(void **
 		pid_t pid = (pid_t)(1 + i / devices);
 		struct process *process = model_process_by_pid(&world->model, pid);
 
-		model_hold(&world->model, process ? process : world_process(world, pid, 1000),
+		world_hold(world, process ? process : world_process(world, pid, 1000),
 			   model_device_numbered(&world->model, i % devices), i % devices);
 	}
 	world->holdings_read = 0;
 	world->read_takes_ns = 20000;
 	for (pid_t pid = 1; pid <= (pid_t)processes; pid++)
-		model_process_remove(&world->model, model_process_by_pid(&world->model, pid));
+		world_leave(world, model_process_by_pid(&world->model, pid));
 	assert_true(world->holdings_read < 2 * processes * devices);
 }
 
@@ -208,8 +207,8 @@ static void a_peak_is_never_below_what_is_in_use(void **state)
 
 	fake_of(process)->peaks[TTMEM_DRAM] = 90;
 	fake_of(process)->holding_peaks[0][TTMEM_DRAM] = 110;
-	assert_int_equal(process_peak(process, (enum kind)TTMEM_DRAM, 100), 100);
-	assert_int_equal(process_peak(process, (enum kind)TTMEM_DRAM, 80), 90);
+	assert_int_equal(process_peak(&world->model, process, (enum kind)TTMEM_DRAM, 100), 100);
+	assert_int_equal(process_peak(&world->model, process, (enum kind)TTMEM_DRAM, 80), 90);
 	assert_int_equal(holding_peak(holding, (enum kind)TTMEM_DRAM, 100), 110);
 	assert_int_equal(holding_peak(holding, (enum kind)TTMEM_DRAM, 120), 120);
 }
@@ -224,8 +223,8 @@ static void sums_stay_at_their_limit(void **state)
 		       sizeof((struct fake *)0)->amounts);
 	assert_true(amount_of(device, TTMEM_L1).used_bytes == UINT64_MAX);
 	assert_true(amount_of(device, TTMEM_L1).failures == UINT64_MAX);
-	model_process_remove(&world->model, model_process_by_pid(&world->model, 1));
-	model_process_remove(&world->model, model_process_by_pid(&world->model, 2));
+	world_leave(world, model_process_by_pid(&world->model, 1));
+	world_leave(world, model_process_by_pid(&world->model, 2));
 	assert_true(amount_of(device, TTMEM_L1).allocated_bytes == UINT64_MAX);
 	assert_true(device->peak_bytes[TTMEM_L1] == UINT64_MAX);
 }
@@ -301,11 +300,11 @@ static void both_ways_to_sum_agree_after_any_changes(void **state)
 			world_device(world, index, unit_random(&seed) % 12, (uid_t)1000);
 
 		if (process && unit_random(&seed) % 16 == 0)
-			model_process_remove(&world->model, process);
+			world_leave(world, process);
 		else if (!process || unit_random(&seed) % 32 == 0)
 			holder(world, pid, device, index, unit_random(&seed) % 1000);
 		else
-			model_hold(&world->model, process, device, index);
+			world_hold(world, process, device, index);
 		if (i % 50 == 0)
 			assert_consistent(&world->model);
 	}

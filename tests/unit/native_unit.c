@@ -144,7 +144,8 @@ static void a_process_comes_with_what_it_holds(void **state)
 	assert_int_equal(ledger->process->start_ticks, 1234);
 	process_read(ledger->process, KINDS_ALL, amounts);
 	assert_int_equal(amounts[TTMEM_DRAM].used_bytes, 4096);
-	assert_int_equal(process_peak(ledger->process, (enum kind)TTMEM_DRAM, 0), 4096);
+	assert_int_equal(process_peak(&scene->model, ledger->process, (enum kind)TTMEM_DRAM, 0),
+			 4096);
 	native_release(&scene->native, ledger);
 	assert_null(model_process_by_pid(&scene->model, PID));
 	assert_false(fd_is_open(scene->forged.by_hand.memfd));
@@ -218,11 +219,11 @@ static void a_device_that_is_declared_later_is_bound_at_the_next_look(void **sta
 	declare(FORGE_DEVICE, ASIC);
 	declare(9, ASIC + 1);
 	assert_null(device_of(ledger, 9));
-	model_sync(&scene->model);
+	model_sync(&scene->model, NULL);
 	assert_int_equal(device_of(ledger, FORGE_DEVICE)->identity.asic_id, ASIC);
 	assert_int_equal(device_of(ledger, 9)->identity.asic_id, ASIC + 1);
 	declare(9, ASIC); /* it was the same chip all along */
-	model_sync(&scene->model);
+	model_sync(&scene->model, NULL);
 	assert_ptr_equal(device_of(ledger, 9), device_of(ledger, FORGE_DEVICE));
 	assert_int_equal(ledger->process->holdings->len, 1);
 }
@@ -235,11 +236,11 @@ static void a_device_that_is_being_written_keeps_no_other_back(void **state)
 	declare(8, ASIC);
 	declare(9, ASIC + 1);
 	device_slot(8)->sequence++;
-	model_sync(&scene->model);
+	model_sync(&scene->model, NULL);
 	assert_null(device_of(ledger, 8));
 	assert_non_null(device_of(ledger, 9));
 	device_slot(8)->sequence++;
-	model_sync(&scene->model);
+	model_sync(&scene->model, NULL);
 	assert_non_null(device_of(ledger, 8));
 }
 
@@ -251,14 +252,14 @@ static void who_declares_without_end_is_looked_at_now_and_then(void **state)
 	(void)state;
 	for (uint32_t i = 0; i < 1000; i++) {
 		declare(9, i % 2 + 1);
-		model_sync(&scene->model);
+		model_sync(&scene->model, NULL);
 		seen += ledger->view.seen_generation == scene->forged.header->device_generation;
 	}
 	assert_in_range(seen, 100, 300);
 	for (uint32_t i = 0; i < 100; i++) {
 		now_ns += 10000000; /* a second in all */
 		declare(9, i % 2 + 1);
-		model_sync(&scene->model);
+		model_sync(&scene->model, NULL);
 		later += ledger->view.seen_generation == scene->forged.header->device_generation;
 	}
 	assert_in_range(later, 9, 11);

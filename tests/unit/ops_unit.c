@@ -161,8 +161,8 @@ static void each_request_is_answered_once(void **state)
 			}
 		for (pid_t pid = 1; pid <= 6; pid++) /* and once more when they are gone */
 			if (model_process_by_pid(kernel->model, pid))
-				model_process_remove(kernel->model,
-						     model_process_by_pid(kernel->model, pid));
+				world_leave(kernel->world,
+					    model_process_by_pid(kernel->model, pid));
 	}
 	g_array_free(inos, TRUE);
 }

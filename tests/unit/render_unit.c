@@ -13,14 +13,14 @@ static struct device *named_device(struct world *world)
 					  .dram_total_bytes = 1000,
 					  .l1_total_bytes = 300};
 
-	return model_device_get(&world->model, &identity, 1000);
+	return model_device_get(&world->model, &world->source, &identity, 1000);
 }
 
 static struct process *holder(struct world *world, pid_t pid, struct device *device, uint32_t index)
 {
 	struct process *process = world_process(world, pid, 1000);
 
-	model_hold(&world->model, process, device, index);
+	world_hold(world, process, device, index);
 	return process;
 }
 
@@ -115,24 +115,25 @@ static void stat_of_a_device_adds_up(void **state)
 		world_set(process, 0, kind, 100u << kind, 1u + (unsigned int)kind);
 	fake_of(process)->amounts[0][TTMEM_L1].failures = 9;
 	holder(*state, 2, device, 5);
-	assert_text(*state, render_device_stat, OF_DEVICE(device, 0),
-		    "processes 2\n"
-		    "used 12700\n"
-		    "buffers 28\n"
-		    "dram_used 100\ndram_buffers 1\ndram_peak 100\ndram_total 1000\ndram_free 900\n"
-		    "dram_allocated_total 100\ndram_failures_total 0\n"
-		    "l1_used 200\nl1_buffers 2\nl1_peak 200\nl1_total 300\nl1_free 100\n"
-		    "l1_allocated_total 200\nl1_failures_total 9\n"
-		    "system_used 400\nsystem_buffers 3\nsystem_peak 400\n"
-		    "system_allocated_total 400\nsystem_failures_total 0\n"
-		    "l1_small_used 800\nl1_small_buffers 4\nl1_small_peak 800\n"
-		    "l1_small_allocated_total 800\nl1_small_failures_total 0\n"
-		    "trace_used 1600\ntrace_buffers 5\ntrace_peak 1600\n"
-		    "trace_allocated_total 1600\ntrace_failures_total 0\n"
-		    "cb_used 3200\ncb_buffers 6\ncb_peak 3200\n"
-		    "cb_allocated_total 3200\ncb_failures_total 0\n"
-		    "kernel_used 6400\nkernel_buffers 7\nkernel_peak 6400\n"
-		    "kernel_allocated_total 6400\nkernel_failures_total 0\n");
+	assert_text(
+		*state, render_device_stat, OF_DEVICE(device, 0),
+		"processes 2\n"
+		"used 12700\n"
+		"buffers 28\n"
+		"dram_used 100\ndram_buffers 1\ndram_peak 100\ndram_total 1000\ndram_free 900\n"
+		"dram_unattributed 0\ndram_allocated_total 100\ndram_failures_total 0\n"
+		"l1_used 200\nl1_buffers 2\nl1_peak 200\nl1_total 300\nl1_free 100\n"
+		"l1_unattributed 0\nl1_allocated_total 200\nl1_failures_total 9\n"
+		"system_used 400\nsystem_buffers 3\nsystem_peak 400\n"
+		"system_unattributed 0\nsystem_allocated_total 400\nsystem_failures_total 0\n"
+		"l1_small_used 800\nl1_small_buffers 4\nl1_small_peak 800\n"
+		"l1_small_unattributed 0\nl1_small_allocated_total 800\nl1_small_failures_total 0\n"
+		"trace_used 1600\ntrace_buffers 5\ntrace_peak 1600\n"
+		"trace_unattributed 0\ntrace_allocated_total 1600\ntrace_failures_total 0\n"
+		"cb_used 3200\ncb_buffers 6\ncb_peak 3200\n"
+		"cb_unattributed 0\ncb_allocated_total 3200\ncb_failures_total 0\n"
+		"kernel_used 6400\nkernel_buffers 7\nkernel_peak 6400\n"
+		"kernel_unattributed 0\nkernel_allocated_total 6400\nkernel_failures_total 0\n");
 }
 
 static void values_of_a_process_are_sums_over_devices(void **state)
@@ -142,7 +143,7 @@ static void values_of_a_process_are_sums_over_devices(void **state)
 	struct process *process = holder(world, 1, one, 0);
 	struct subject on_two = {.device = two, .process = process, .kind = TTMEM_DRAM};
 
-	model_hold(&world->model, process, two, 1);
+	world_hold(world, process, two, 1);
 	world_set(process, 0, TTMEM_DRAM, 100, 1);
 	world_set(process, 1, TTMEM_DRAM, 11, 1);
 	world_set(process, 1, TTMEM_L1, 3, 1);
@@ -222,7 +223,7 @@ static void stat_of_a_process_adds_up(void **state)
 	uint64_t sums[2] = {0}, total = 0, buffers = 0;
 	char *text, **lines;
 
-	model_hold(&world->model, process, world_device(world, 7, 0xb, 1000), 1);
+	world_hold(world, process, world_device(world, 7, 0xb, 1000), 1);
 	for (int kind = 0; kind < KIND_COUNT; kind++) {
 		world_set(process, 3, kind, 10u + (unsigned int)kind, 2);
 		world_set(process, 1, kind, 1000u << kind, 1);

@@ -143,7 +143,7 @@ static void a_process_comes_with_its_hello_and_goes_with_its_end(void **state)
 	struct visitor visitor = visitor_start();
 	int fds = fds_open();
 
-	model_sync(&site->model); /* at once, without a turn of the loop */
+	model_sync(&site->model, NULL); /* at once, without a turn of the loop */
 	assert_int_equal(processes(site), 1);
 	assert_non_null(model_process_by_pid(&site->model, visitor.pid));
 	assert_int_equal(site->server.clients, 1);

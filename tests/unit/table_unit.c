@@ -16,7 +16,7 @@ static struct process *holder(struct world *world, pid_t pid, struct device *dev
 	struct process *process = world_process(world, pid, 1000);
 
 	strcpy(process->comm, "worker");
-	model_hold(&world->model, process, device, index);
+	world_hold(world, process, device, index);
 	return process;
 }
 
@@ -56,7 +56,7 @@ static void the_summary_has_devices_and_then_processes_by_use(void **state)
 	struct world *world = *state;
 	const struct identity n300 = {
 		.asic_id = 0xa, .board = "n300", .dram_total_bytes = 12ull << 30};
-	struct device *device = model_device_get(&world->model, &n300, 1000);
+	struct device *device = model_device_get(&world->model, &world->source, &n300, 1000);
 	struct process *small = holder(world, 42, device, 0);
 	struct process *large = holder(world, 4194304, device, 0);
 	struct process *none = world_process(world, 7, 65534);
@@ -112,8 +112,7 @@ static void assert_device_list(struct world *world, const uint32_t *numbers, siz
 	char *text, *row;
 
 	for (size_t i = 0; i < count; i++)
-		model_hold(&world->model, process, world_device(world, numbers[i], 0, 1000),
-			   numbers[i]);
+		world_hold(world, process, world_device(world, numbers[i], 0, 1000), numbers[i]);
 	text = world_text(world, render_summary, NOTHING, NULL);
 	row = strstr(text, "\n1  ");
 	assert_non_null(row);

@@ -94,7 +94,7 @@ static void numbers_of_a_process_that_ended_stand_for_nothing_ever(void **state)
 	link = look(model, "device2/pids/3");
 	numbers = numbers_below(model, look(model, "pids/3"));
 	g_hash_table_add(numbers, g_memdup2(&link, sizeof link));
-	model_process_remove(model, model_process_by_pid(model, 3));
+	world_leave(world, model_process_by_pid(model, 3));
 	assert_ended(model, numbers);
 	for (int i = 0; i < 20; i++)
 		populate(world); /* the same pids, again and again */
@@ -131,7 +131,7 @@ static void a_device_that_a_process_leaves_goes_from_its_directory(void **state)
 	directory = look(model, "pids/1/device0");
 	file = look(model, "pids/1/device0/dram");
 	link = look(model, "device0/pids/1");
-	model_hold(model, model_process_by_pid(model, 1), world_device(world, 0, 0xff, 1000), 0);
+	world_hold(world, model_process_by_pid(model, 1), world_device(world, 0, 0xff, 1000), 0);
 	assert_int_equal(look(model, "pids/1/device0"), 0);
 	assert_int_equal(look(model, "device0/pids/1"), 0);
 	assert_int_equal(tree_resolve(model, directory, &spot), -ENOENT);

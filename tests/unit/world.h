@@ -46,13 +46,14 @@ static inline struct world *world_of(struct source *source)
 
 static inline struct fake *fake_of(const struct process *process)
 {
-	return process->source_data;
+	return process->joined[SOURCE_NATIVE];
 }
 
-static inline void world_sync(struct source *source)
+static inline void world_sync(struct source *source, const struct device *only)
 {
 	struct world *world = world_of(source);
 
+	(void)only;
 	if (world->on_sync)
 		world->on_sync(world);
 }
@@ -113,8 +114,14 @@ static inline size_t world_buffers(struct source *source, const struct process *
 	return count;
 }
 
+static inline void world_ended(struct source *source, struct process *process)
+{
+	model_leave(&world_of(source)->model, source, process);
+}
+
 static const struct source_ops world_ops = {
 	.sync = world_sync,
+	.ended = world_ended,
 	.read = world_read,
 	.holding_peak = world_holding_peak,
 	.peak = world_peak,
@@ -156,8 +163,11 @@ static inline struct process *world_process(struct world *world, pid_t pid, uid_
 {
 	struct fake *fake = g_new0(struct fake, 1);
 
+	const struct process *before = model_process_by_pid(&world->model, pid);
+
 	g_ptr_array_add(world->fakes, fake);
-	return model_process_add(&world->model, &world->source, fake, pid, uid, 100, 1);
+	return model_join(&world->model, &world->source, fake, pid, uid, 100,
+			  before ? before->start_ticks + 1 : 1);
 }
 
 /* A device of this ASIC (0: not known), for a process that calls it `index`. */
@@ -166,7 +176,20 @@ static inline struct device *world_device(struct world *world, uint32_t index, u
 {
 	const struct identity identity = {.index = index, .asic_id = asic_id};
 
-	return model_device_get(&world->model, &identity, uid);
+	return model_device_get(&world->model, &world->source, &identity, uid);
+}
+
+/* The process says that it has something on the device, and calls it `index`. */
+static inline void world_hold(struct world *world, struct process *process, struct device *device,
+			      uint32_t index)
+{
+	model_hold(&world->model, &world->source, process, device, fake_of(process), index);
+}
+
+/* The process has let go of everything. */
+static inline void world_leave(struct world *world, struct process *process)
+{
+	model_leave(&world->model, &world->source, process);
 }
 
 static inline void world_set(struct process *process, uint32_t index, int kind, uint64_t bytes,

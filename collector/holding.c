@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What processes have on devices: by whose word, and how much. */
+#include "model_internal.h"
+#include "proc.h"
+#include <string.h>
+
+struct holding *process_holding(const struct process *process, const struct device *device)
+{
+	for (guint i = 0; i < process->holdings->len; i++) {
+		struct holding *holding = process->holdings->pdata[i];
+
+		if (holding->device == device)
+			return holding;
+	}
+	return NULL;
+}
+
+/* What was allocated stays in the device's counters, which must not go down. */
+void holding_count_out(struct holding *holding, struct amount amounts[KIND_COUNT])
+{
+	device_note_own_peak(holding, KINDS_ALL);
+	holding_read(holding, KINDS_ALL, amounts);
+	for (int kind = 0; kind < KIND_COUNT; kind++) {
+		struct amount gone = amounts[kind];
+
+		gone.used_bytes = gone.used_buffers = 0;
+		amount_add(&holding->device->gone[kind], &gone);
+	}
+}
+
+static struct source *best_claimant(const struct model *model, const struct holding *holding,
+				    const struct source *except)
+{
+	for (int rank = 0; rank < SOURCE_COUNT; rank++)
+		if (holding->claims[rank].data && rank != (int)except->rank)
+			return model->by_rank[rank];
+	return NULL;
+}
+
+static void holding_choose(struct holding *holding, struct source *source)
+{
+	if (source != holding->source)
+		memset(holding->old_peak_bytes, 0, sizeof holding->old_peak_bytes);
+	holding->source = source;
+	holding->source_data = holding->claims[source->rank].data;
+	holding->slots = holding->claims[source->rank].slots;
+}
+
+/* The last of the device's users takes the place of the one that goes. */
+static void holding_end(struct holding *holding)
+{
+	struct device *device = holding->device;
+	struct holding *last = device->users->pdata[device->users->len - 1];
+
+	last->place = holding->place;
+	g_ptr_array_remove_index_fast(device->users, holding->place);
+	g_tree_remove(device->holdings, GINT_TO_POINTER(holding->process->pid));
+	g_ptr_array_remove(holding->process->holdings, holding);
+}
+
+void holding_drop(struct model *model, struct source *source, struct holding *holding)
+{
+	struct source *best = best_claimant(model, holding, source);
+
+	if (!best) {
+		holding_end(holding);
+		return;
+	}
+	if (holding->source == source)
+		holding_choose(holding, best);
+	holding->claims[source->rank] = (struct claim){0};
+}
+
+void model_let_go(struct model *model, struct source *source, struct holding *holding)
+{
+	struct amount amounts[KIND_COUNT];
+
+	if (holding->source == source)
+		holding_count_out(holding, amounts);
+	holding_drop(model, source, holding);
+}
+
+/* Ends the binding of an index to any other device; a claim without an index goes. */
+static void index_release(struct model *model, struct source *source, struct process *process,
+			  const struct device *keep, uint64_t bit)
+{
+	for (guint i = process->holdings->len; i-- > 0;) {
+		struct holding *holding = process->holdings->pdata[i];
+		struct claim *claim = &holding->claims[source->rank];
+
+		if (holding->device == keep || !(claim->slots & bit))
+			continue;
+		if (claim->slots == bit) {
+			model_let_go(model, source, holding);
+			continue;
+		}
+		claim->slots &= ~bit;
+		if (holding->source == source)
+			holding->slots = claim->slots;
+	}
+}
+
+static gint holding_compare(gconstpointer a, gconstpointer b)
+{
+	const struct holding *const *left = a, *const *right = b;
+
+	return (int)(*left)->device->number - (int)(*right)->device->number;
+}
+
+static struct holding *holding_new(struct process *process, struct device *device)
+{
+	struct holding *holding = g_new0(struct holding, 1);
+
+	holding->process = process;
+	holding->device = device;
+	holding->place = device->users->len;
+	g_ptr_array_add(device->users, holding);
+	g_ptr_array_add(process->holdings, holding);
+	g_ptr_array_sort(process->holdings, holding_compare);
+	g_tree_insert(device->holdings, GINT_TO_POINTER(process->pid), holding);
+	return holding;
+}
+
+struct holding *model_hold(struct model *model, struct source *source, struct process *process,
+			   struct device *device, void *data, uint32_t index)
+{
+	struct holding *holding = process_holding(process, device);
+	struct amount amounts[KIND_COUNT];
+	uint64_t bit = index == DEVICE_NO_INDEX ? 0 : 1ull << index;
+
+	if (bit)
+		index_release(model, source, process, device, bit);
+	if (!holding)
+		holding = holding_new(process, device);
+	holding->claims[source->rank].data = data;
+	holding->claims[source->rank].slots |= bit;
+	if (holding->source && source->rank < holding->source->rank)
+		holding_count_out(holding, amounts);
+	if (!holding->source || source->rank <= holding->source->rank)
+		holding_choose(holding, source);
+	return holding;
+}
+
+static void add_capped(uint64_t *to, uint64_t value)
+{
+	if (__builtin_add_overflow(*to, value, to))
+		*to = UINT64_MAX;
+}
+
+void amount_add(struct amount *to, const struct amount *from)
+{
+	add_capped(&to->used_bytes, from->used_bytes);
+	add_capped(&to->used_buffers, from->used_buffers);
+	add_capped(&to->allocated_bytes, from->allocated_bytes);
+	add_capped(&to->allocated_buffers, from->allocated_buffers);
+	add_capped(&to->failures, from->failures);
+}
+
+static void amounts_clear(struct amount amounts[KIND_COUNT], unsigned int kinds)
+{
+	for (; kinds; kinds &= kinds - 1)
+		amounts[__builtin_ctz(kinds)] = (struct amount){0};
+}
+
+void holdings_add(struct holding *const *holdings, size_t count, unsigned int kinds,
+		  struct amount amounts[KIND_COUNT])
+{
+	size_t end;
+
+	for (size_t from = 0; from < count; from = end) {
+		struct source *source = holdings[from]->source;
+
+		for (end = from + 1; end < count && holdings[end]->source == source; end++)
+			;
+		source->ops->read(source, holdings + from, end - from, kinds, amounts);
+	}
+}
+
+void holding_read(struct holding *holding, unsigned int kinds, struct amount amounts[KIND_COUNT])
+{
+	amounts_clear(amounts, kinds);
+	holdings_add(&holding, 1, kinds, amounts);
+}
+
+void process_read(const struct process *process, unsigned int kinds,
+		  struct amount amounts[KIND_COUNT])
+{
+	amounts_clear(amounts, kinds);
+	holdings_add((struct holding **)process->holdings->pdata, process->holdings->len, kinds,
+		     amounts);
+}
+
+uint64_t holding_peak(const struct holding *holding, enum kind kind, uint64_t used_bytes)
+{
+	struct source *source = holding->source;
+	uint64_t peak =
+		source->ops->holding_peak ? source->ops->holding_peak(source, holding, kind) : 0;
+
+	return peak > used_bytes ? peak : used_bytes;
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How processes come and go. */
+#include "model_internal.h"
+#include "proc.h"
+#include <string.h>
+
+void process_free(gpointer data)
+{
+	struct process *process = data;
+
+	g_ptr_array_free(process->holdings, TRUE);
+	g_free(process);
+}
+
+static struct process *process_new(struct model *model, pid_t pid, uid_t uid, gid_t gid,
+				   uint64_t start_ticks)
+{
+	struct process *process = g_new0(struct process, 1);
+
+	process->serial = ++model->last_serial;
+	process->pid = pid;
+	process->uid = uid;
+	process->gid = gid;
+	process->start_ticks = start_ticks;
+	process->start_ns = proc_ticks_to_epoch_ns(start_ticks);
+	process->seen_ns = model->now_ns();
+	process->holdings = g_ptr_array_new_with_free_func(g_free);
+	process_refresh_comm(model, process);
+	g_tree_insert(model->processes, GINT_TO_POINTER(pid), process);
+	g_hash_table_insert(model->process_by_serial, &process->serial, process);
+	return process;
+}
+
+static void process_remove(struct model *model, struct process *process)
+{
+	if (process->life)
+		model->unwatch_life(process, model->life_data);
+	g_hash_table_remove(model->process_by_serial, &process->serial);
+	g_tree_remove(model->processes, GINT_TO_POINTER(process->pid));
+}
+
+static bool is_joined(const struct process *process)
+{
+	for (int rank = 0; rank < SOURCE_COUNT; rank++)
+		if (process->joined[rank])
+			return true;
+	return false;
+}
+
+/* A ledger's process is watched by the server, with the descriptor that its connection gave. */
+static bool is_watched(struct model *model, const struct source *source, struct process *process)
+{
+	if (source->rank == SOURCE_NATIVE || process->life || !model->watch_life)
+		return true;
+	return model->watch_life(process, model->life_data);
+}
+
+struct process *model_join(struct model *model, struct source *source, void *data, pid_t pid,
+			   uid_t uid, gid_t gid, uint64_t start_ticks)
+{
+	struct process *process = model_process_by_pid(model, pid);
+
+	if (process && process->start_ticks != start_ticks) {
+		model_end(model, process);
+		process = NULL;
+	}
+	if (!process)
+		process = process_new(model, pid, uid, gid, start_ticks);
+	if (!is_watched(model, source, process)) {
+		if (!is_joined(process))
+			process_remove(model, process);
+		return NULL;
+	}
+	process->joined[source->rank] = data;
+	process->was_tracked |= source->rank != SOURCE_KMD;
+	source->last_update_ns = model->now_ns();
+	return process;
+}
+
+#define BURST_NS  20000000u
+#define BUDGET_NS 5000000u
+#define SHARE     20
+#define LONG_NS   1000000000u /* no read takes longer: the clock was set */
+
+/* Whether there is time: a moment at once, and a part of all time in the long run. */
+static bool may_note(struct model *model, uint64_t now)
+{
+	uint64_t earned = (now - model->end_noted_ns) / SHARE;
+
+	model->end_spent_ns -= MIN(earned, model->end_spent_ns);
+	model->end_noted_ns = now;
+	return model->end_spent_ns < BUDGET_NS;
+}
+
+/* Before a process goes, so that the peak does not miss the moment. When many go at once the first
+ * sees the highest sum, and to sum them all for each would take long. */
+static void note_before_end(struct model *model, struct device *device)
+{
+	struct amount sums[KIND_COUNT];
+	uint64_t now = model->now_ns();
+
+	if (now - device->end_noted_ns < BURST_NS || !may_note(model, now))
+		return;
+	device->end_noted_ns = now;
+	device_read(device, KINDS_ALL, sums);
+	model->end_spent_ns += MIN(model->now_ns() - now, LONG_NS);
+}
+
+/* No source but the driver has a word on it when this one has gone. */
+static bool is_last_word(const struct holding *holding, const struct source *source)
+{
+	for (int rank = 0; rank < SOURCE_KMD; rank++)
+		if (rank != (int)source->rank && holding->claims[rank].data)
+			return false;
+	return true;
+}
+
+static void depart(struct model *model, const struct process *process)
+{
+	struct departed *departed;
+
+	if (!process->was_tracked)
+		return;
+	if (model->departed.length >= MODEL_EXITS)
+		g_free(g_queue_pop_head(&model->departed));
+	departed = g_new0(struct departed, 1);
+	departed->pid = process->pid;
+	departed->uid = process->uid;
+	memcpy(departed->comm, process->comm, sizeof departed->comm);
+	departed->start_ns = process->start_ns;
+	departed->end_ns = model->now_ns();
+	memcpy(departed->peak_bytes, process->peak_bytes, sizeof departed->peak_bytes);
+	memcpy(departed->leaked_bytes, process->leaked_bytes, sizeof departed->leaked_bytes);
+	g_queue_push_tail(&model->departed, departed);
+}
+
+/* What the source counted for: into the device's counters, and noted as not freed. */
+static void count_out(struct model *model, struct source *source, struct holding *holding,
+		      struct amount sums[KIND_COUNT])
+{
+	bool leaked = is_last_word(holding, source);
+	struct amount amounts[KIND_COUNT];
+
+	note_before_end(model, holding->device);
+	holding_count_out(holding, amounts);
+	for (int kind = 0; kind < KIND_COUNT; kind++) {
+		amount_add(&sums[kind], &amounts[kind]);
+		if (leaked)
+			holding->process->leaked_bytes[kind] += amounts[kind].used_bytes;
+	}
+}
+
+void model_leave(struct model *model, struct source *source, struct process *process)
+{
+	struct amount sums[KIND_COUNT] = {0};
+
+	for (guint i = process->holdings->len; i-- > 0;) {
+		struct holding *holding = process->holdings->pdata[i];
+
+		if (!holding->claims[source->rank].data)
+			continue;
+		if (holding->source == source)
+			count_out(model, source, holding, sums);
+		holding_drop(model, source, holding);
+	}
+	for (int kind = 0; kind < KIND_COUNT; kind++)
+		process->peak_bytes[kind] =
+			process_peak(model, process, (enum kind)kind, sums[kind].used_bytes);
+	process->joined[source->rank] = NULL;
+	if (is_joined(process))
+		return;
+	depart(model, process);
+	process_remove(model, process);
+}
+
+void model_end(struct model *model, struct process *process)
+{
+	uint64_t serial = process->serial;
+
+	for (int rank = 0; rank < SOURCE_COUNT; rank++) {
+		struct source *source = model->by_rank[rank];
+
+		process = model_process(model, serial);
+		if (!process)
+			return;
+		if (process->joined[rank])
+			source->ops->ended(source, process);
+	}
+}
