@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "errand.h"
+#include "log.h"
+#include <pthread.h>
+
+#define STACK_BYTES (256u << 10)
+
+struct errand {
+	struct errands *errands;
+	uid_t uid;
+	void (*run)(void *data);
+	void (*done)(void *data, void *owner);
+	void *data;
+	void *owner;
+};
+
+static void *thread_main(void *argument)
+{
+	struct errand *errand = argument;
+	struct errands *errands = errand->errands;
+
+	errand->run(errand->data);
+	g_mutex_lock(&errands->lock);
+	g_queue_push_tail(&errands->done, errand);
+	if (!errands->closed)
+		uv_async_send(&errands->async);
+	g_mutex_unlock(&errands->lock);
+	return NULL;
+}
+
+static bool thread_start(struct errand *errand)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+	int error;
+
+	pthread_attr_init(&attributes);
+	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attributes, STACK_BYTES);
+	error = pthread_create(&thread, &attributes, thread_main, errand);
+	pthread_attr_destroy(&attributes);
+	return !error;
+}
+
+static guint under_way(const struct errands *errands, uid_t uid)
+{
+	return GPOINTER_TO_UINT(g_hash_table_lookup(errands->under_way, GUINT_TO_POINTER(uid)));
+}
+
+static void count(struct errands *errands, uid_t uid, int change)
+{
+	guint number = under_way(errands, uid) + (guint)change;
+
+	errands->running += (guint)change;
+	if (number)
+		g_hash_table_insert(errands->under_way, GUINT_TO_POINTER(uid),
+				    GUINT_TO_POINTER(number));
+	else
+		g_hash_table_remove(errands->under_way, GUINT_TO_POINTER(uid));
+}
+
+static void give_up(struct errand *errand)
+{
+	errand->done(errand->data, NULL);
+	g_free(errand);
+}
+
+static bool may_run(const struct errand *errand)
+{
+	return errand->errands->running < ERRANDS_MAX &&
+	       under_way(errand->errands, errand->uid) < ERRANDS_MAX_PER_USER;
+}
+
+static void run(struct errand *errand)
+{
+	count(errand->errands, errand->uid, 1);
+	if (thread_start(errand))
+		return;
+	count(errand->errands, errand->uid, -1);
+	give_up(errand);
+}
+
+/* The oldest whose user may have one more. */
+static void run_waiting(struct errands *errands)
+{
+	GList *link, *next;
+
+	for (link = errands->waiting.head; link; link = next) {
+		struct errand *errand = link->data;
+
+		next = link->next;
+		if (!may_run(errand))
+			continue;
+		g_queue_delete_link(&errands->waiting, link);
+		run(errand);
+	}
+}
+
+static struct errand *next_done(struct errands *errands)
+{
+	struct errand *errand;
+
+	g_mutex_lock(&errands->lock);
+	errand = g_queue_pop_head(&errands->done);
+	g_mutex_unlock(&errands->lock);
+	return errand;
+}
+
+static void on_done(uv_async_t *async)
+{
+	struct errands *errands = async->data;
+	struct errand *errand;
+
+	while ((errand = next_done(errands))) {
+		count(errands, errand->uid, -1);
+		errand->done(errand->data, errand->owner);
+		g_free(errand);
+	}
+	if (!errands->closed)
+		run_waiting(errands);
+}
+
+void errands_init(struct errands *errands, uv_loop_t *loop)
+{
+	*errands = (struct errands){0};
+	g_mutex_init(&errands->lock);
+	g_queue_init(&errands->done);
+	g_queue_init(&errands->waiting);
+	errands->under_way = g_hash_table_new(NULL, NULL);
+	uv_async_init(loop, &errands->async, on_done);
+	uv_unref((uv_handle_t *)&errands->async);
+	errands->async.data = errands;
+}
+
+void errand_begin(struct errands *errands, uid_t uid, void (*run_it)(void *data),
+		  void (*done)(void *data, void *owner), void *data, void *owner)
+{
+	struct errand *errand = g_new0(struct errand, 1);
+
+	*errand = (struct errand){errands, uid, run_it, done, data, owner};
+	if (errands->closed || errands->waiting.length >= ERRANDS_WAITING_MAX) {
+		if (!errands->closed && !errands->failing)
+			log_warning("too many looks into other processes are under way or hang; "
+				    "some containers may not be shown");
+		errands->failing = true;
+		give_up(errand);
+	} else if (may_run(errand)) {
+		run(errand);
+	} else {
+		g_queue_push_tail(&errands->waiting, errand);
+	}
+}
+
+/* What is under way still comes to thread_main's end, so the lock and the queue stay. */
+void errands_close(struct errands *errands)
+{
+	struct errand *errand;
+
+	g_mutex_lock(&errands->lock);
+	errands->closed = true;
+	g_mutex_unlock(&errands->lock);
+	while ((errand = g_queue_pop_head(&errands->waiting)))
+		give_up(errand);
+	while ((errand = next_done(errands)))
+		give_up(errand);
+	g_hash_table_remove_all(errands->under_way);
+	uv_close((uv_handle_t *)&errands->async, NULL);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Work that may wait for another process for ever: a look into its root or its descriptors can meet
+ * a file system that does not answer. Each errand has a thread of its own, so that one that hangs
+ * holds up nothing else; a user can have a few under way, and all together a few more.
+ */
+#ifndef ERRAND_H
+#define ERRAND_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <sys/types.h>
+#include <uv.h>
+
+#define ERRANDS_MAX          16
+#define ERRANDS_MAX_PER_USER 4
+#define ERRANDS_WAITING_MAX  1024
+
+struct errand;
+
+struct errands {
+	uv_async_t async;
+	GMutex lock;
+	GQueue done;           /* struct errand: under the lock; all else is the loop's */
+	GQueue waiting;        /* struct errand */
+	GHashTable *under_way; /* uid -> how many */
+	unsigned int running;
+	bool closed;
+	bool failing; /* one could not be begun, and that was logged */
+};
+
+void errands_init(struct errands *errands, uv_loop_t *loop);
+
+/* Runs `run(data)` in a thread, then `done(data, owner)` in the loop. `done` gets owner NULL when
+ * there was no room or the daemon is ending: it only frees. For the sake of `uid`. */
+void errand_begin(struct errands *errands, uid_t uid, void (*run)(void *data),
+		  void (*done)(void *data, void *owner), void *data, void *owner);
+
+/* Nothing is done any more; threads that hang are left behind. */
+void errands_close(struct errands *errands);
+
+#endif
