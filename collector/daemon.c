@@ -2,10 +2,14 @@
 #include "daemon.h"
 #include "descriptor.h"
 #include "fs.h"
+#include "kmd.h"
+#include "lives.h"
 #include "lockfile.h"
 #include "log.h"
+#include "metal.h"
 #include "mountpoint.h"
 #include "native.h"
+#include "outlook.h"
 #include "server.h"
 #include <errno.h>
 #include <signal.h>
@@ -27,10 +31,15 @@ struct daemon {
 	uv_loop_t loop;
 	uv_signal_t signals[G_N_ELEMENTS(end_signals)];
 	struct model model;
+	struct lives lives;
+	struct kmd kmd;
 	struct native native;
+	struct metal metal;
 	struct server server;
+	struct outlook outlook;
 	struct fs fs;
 	bool ending;
+	bool is_stuck; /* a thread hangs in the driver or in another process */
 };
 
 /* Each client takes four descriptors. */
@@ -191,6 +200,29 @@ static void give_places_back(struct daemon *daemon)
 	}
 }
 
+/* The driver first: it numbers the devices. */
+static void sources_init(struct daemon *daemon)
+{
+	const struct options *options = daemon->options;
+
+	model_init(&daemon->model);
+	lives_init(&daemon->lives, &daemon->loop, &daemon->model);
+	kmd_init(&daemon->kmd, &daemon->model, options->driver_sysfs, options->driver_procfs);
+	native_init(&daemon->native, &daemon->model);
+	metal_init(&daemon->metal, &daemon->model, (const char *const *)options->shm->pdata);
+	outlook_init(&daemon->outlook, &daemon->loop, &daemon->kmd, &daemon->metal,
+		     &daemon->server);
+}
+
+/* With their processes go the watches over these. */
+static void sources_close(struct daemon *daemon)
+{
+	outlook_close(&daemon->outlook, &daemon->kmd);
+	metal_fini(&daemon->metal);
+	daemon->is_stuck = !kmd_fini(&daemon->kmd) || daemon->outlook.errands.running;
+	lives_close(&daemon->lives);
+}
+
 /* Everything is closed here, and the loop ends when the last handle has. */
 static void daemon_end(struct daemon *daemon)
 {
@@ -202,6 +234,7 @@ static void daemon_end(struct daemon *daemon)
 		uv_close((uv_handle_t *)&daemon->signals[i], NULL);
 	server_close(&daemon->server);
 	fs_close(&daemon->fs);
+	sources_close(daemon);
 	uv_stop(&daemon->loop); /* once the handles are closed, whatever the thread pool is doing */
 }
 
@@ -278,17 +311,18 @@ int daemon_run(const struct options *options, void (*ready)(void *data), void *d
 		status = take_mount_place(daemon);
 	if (!status) {
 		uv_loop_init(&daemon->loop);
-		model_init(&daemon->model);
-		native_init(&daemon->native, &daemon->model);
+		sources_init(daemon);
 		status = start(daemon);
 		if (!status) {
 			log_info("ttmemd " TTMEM_VERSION " serves %s, clients connect to %s",
 				 options->mount, options->socket);
 			ready(data);
 			hold_signals(false);
+		} else {
+			sources_close(daemon);
 		}
 		uv_run(&daemon->loop, UV_RUN_DEFAULT);
-		if (uv_loop_alive(&daemon->loop))
+		if (uv_loop_alive(&daemon->loop) || daemon->is_stuck)
 			end_without_pool(daemon, status);
 		server_fini(&daemon->server);
 		if (daemon->fs.session)

@@ -177,9 +177,9 @@ bool ledger_view_identity(const struct ledger_view *view, uint32_t index, struct
 	identity->is_remote = device.flags & LEDGER_DEVICE_REMOTE;
 	identity->dram_total_bytes = capacity_plain(device.dram_total);
 	identity->l1_total_bytes = capacity_plain(device.l1_total);
-	plain_pci(identity->pci, device.pci, sizeof identity->pci);
-	plain_word(identity->arch, device.arch, sizeof identity->arch);
-	plain_word(identity->board, device.board, sizeof identity->board);
+	plain_pci(identity->pci, device.pci, sizeof device.pci);
+	plain_word(identity->arch, device.arch, sizeof device.arch);
+	plain_word(identity->board, device.board, sizeof device.board);
 	return true;
 }
 

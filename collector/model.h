@@ -30,7 +30,7 @@ struct identity {
 	uint32_t gateway_chip;    /* ...so and so behind this one; 0 and 0: not so */
 	char pci[16];
 	char arch[16];
-	char board[16];
+	char board[24];
 	char serial[24];   /* of the board, hex digits */
 	char firmware[32]; /* the bundle's version */
 	bool has_numa_node;

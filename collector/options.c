@@ -6,11 +6,24 @@
 #include <string.h>
 #include <unistd.h>
 
+#define ALLOC_SOCKET  "/tmp/tt_allocation_server.sock"
+#define DRIVER_SYSFS  "/sys/class/tenstorrent"
+#define DRIVER_PROCFS "/proc/driver/tenstorrent"
+
+enum { OPTION_SYSFS = 256, OPTION_PROCFS };
+
 const char *argp_program_version = "ttmemd " TTMEM_VERSION;
 
 static const struct argp_option argp_options[] = {
 	{"mount", 'm', "DIR", 0, "Mount at DIR, an empty directory [/run/ttmem]", 0},
 	{"socket", 's', "PATH", 0, "Listen for clients at PATH [/run/ttmemd/ttmemd.sock]", 0},
+	{"shm", 'd', "DIR", 0,
+	 "Look for TT-Metal's regions in DIR; can be given several times [/dev/shm]", 0},
+	{"alloc-server", 'a', "PATH", OPTION_ARG_OPTIONAL,
+	 "Be the older allocation server too, at PATH [" ALLOC_SOCKET "]", 0},
+	{"driver-sysfs", OPTION_SYSFS, "DIR", 0, "The driver's class directory [" DRIVER_SYSFS "]",
+	 0},
+	{"driver-procfs", OPTION_PROCFS, "DIR", 0, "The driver's pid lists [" DRIVER_PROCFS "]", 0},
 	{"foreground", 'f', NULL, 0, "Stay in the foreground and log to stderr", 0},
 	{"log-level", 'l', "LEVEL", 0, "error, warning, info or debug [info]", 0},
 	{0},
@@ -23,6 +36,12 @@ static const char doc[] =
 	"It ends, and unmounts, at SIGTERM or SIGINT. Exit status: 0, 64 for a wrong command line, "
 	"78 when it cannot run as configured (the message says what to do), 1 for anything else.";
 
+static void set_path(char **path, const char *value)
+{
+	g_free(*path);
+	*path = g_canonicalize_filename(value, NULL);
+}
+
 static error_t parse_one(int key, char *value, struct argp_state *state)
 {
 	struct options *options = state->input;
@@ -31,12 +50,22 @@ static error_t parse_one(int key, char *value, struct argp_state *state)
 		argp_error(state, "an option's value is empty");
 	switch (key) {
 	case 'm':
-		g_free(options->mount);
-		options->mount = g_canonicalize_filename(value, NULL);
+		set_path(&options->mount, value);
 		return 0;
 	case 's':
-		g_free(options->socket);
-		options->socket = g_canonicalize_filename(value, NULL);
+		set_path(&options->socket, value);
+		return 0;
+	case 'a':
+		set_path(&options->alloc_socket, value ? value : ALLOC_SOCKET);
+		return 0;
+	case 'd':
+		g_ptr_array_add(options->shm, g_canonicalize_filename(value, NULL));
+		return 0;
+	case OPTION_SYSFS:
+		set_path(&options->driver_sysfs, value);
+		return 0;
+	case OPTION_PROCFS:
+		set_path(&options->driver_procfs, value);
 		return 0;
 	case 'f':
 		options->foreground = true;
@@ -69,8 +98,14 @@ int options_parse(struct options *options, int argc, char **argv)
 	static const struct argp argp = {argp_options, parse_one, NULL, doc, NULL, NULL, NULL};
 
 	*options = (struct options){0};
+	options->shm = g_ptr_array_new_with_free_func(g_free);
+	set_path(&options->driver_sysfs, DRIVER_SYSFS);
+	set_path(&options->driver_procfs, DRIVER_PROCFS);
 	log_set_level("info");
 	argp_parse(&argp, argc, argv, 0, NULL, options);
+	if (!options->shm->len)
+		g_ptr_array_add(options->shm, g_strdup("/dev/shm"));
+	g_ptr_array_add(options->shm, NULL);
 	options->default_mount = !options->mount;
 	options->default_socket = !options->socket;
 	if (!options->mount)
@@ -88,4 +123,8 @@ void options_free(struct options *options)
 {
 	g_free(options->mount);
 	g_free(options->socket);
+	g_free(options->alloc_socket);
+	g_free(options->driver_sysfs);
+	g_free(options->driver_procfs);
+	g_ptr_array_free(options->shm, TRUE);
 }

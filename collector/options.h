@@ -3,6 +3,7 @@
 #ifndef OPTIONS_H
 #define OPTIONS_H
 
+#include <glib.h>
 #include <stdbool.h>
 
 #define EXIT_USAGE  64 /* EX_USAGE of sysexits.h */
@@ -11,6 +12,10 @@
 struct options {
 	char *mount;
 	char *socket;
+	char *alloc_socket; /* of the older allocation server's protocol; NULL: not asked for */
+	char *driver_sysfs;
+	char *driver_procfs;
+	GPtrArray *shm; /* char *: directories with TT-Metal's regions; ends with NULL */
 	bool foreground;
 	bool default_mount;  /* not named by the user: made when missing, removed at the end */
 	bool default_socket; /* likewise its directory */

@@ -26,9 +26,7 @@
 struct scan {
 	uv_work_t work;
 	struct server *server;
-	uint64_t hash; /* of our socket's path */
-	bool takes_unnamed;
-	GArray *findings; /* struct finding */
+	struct ledger_search search;
 };
 
 static int copy_fd(int pidfd, int fd)
@@ -45,7 +43,7 @@ static bool is_ledger_link(int dir, const char *name)
 }
 
 /* Whether it is for us, and the doorbell that goes with it. All else is checked at the adoption. */
-static bool look_inside(const struct scan *scan, struct finding *finding)
+static bool look_inside(const struct ledger_search *search, struct finding *finding)
 {
 	struct ledger_view view;
 	const char *why;
@@ -62,7 +60,7 @@ static bool look_inside(const struct scan *scan, struct finding *finding)
 		descriptors_discard(&finding->eventfd, 1);
 		finding->eventfd = -1;
 	}
-	return hash ? hash == scan->hash : scan->takes_unnamed;
+	return hash ? hash == search->hash : search->takes_unnamed;
 }
 
 static void finding_drop(const struct finding *finding)
@@ -71,7 +69,7 @@ static void finding_drop(const struct finding *finding)
 }
 
 /* Takes a copy of the descriptor; the pidfd makes sure that it is still the same process's. */
-static bool try_fd(struct scan *scan, pid_t pid, int fd)
+static bool try_fd(struct ledger_search *search, pid_t pid, int fd)
 {
 	struct finding finding = {.pid = pid, .memfd = -1, .eventfd = -1};
 	struct stat st;
@@ -82,17 +80,17 @@ static bool try_fd(struct scan *scan, pid_t pid, int fd)
 	finding.memfd = copy_fd(finding.pidfd, fd);
 	if (finding.memfd < 0 || proc_ids("/proc", pid, &finding.uid, &finding.gid) ||
 	    fcntl(finding.memfd, F_GET_SEALS) < 0 || fstat(finding.memfd, &st) ||
-	    !proc_maps_inode("/proc", pid, st.st_ino) || !look_inside(scan, &finding)) {
+	    !proc_maps_inode("/proc", pid, st.st_ino) || !look_inside(search, &finding)) {
 		finding_drop(&finding);
 		return false;
 	}
-	g_array_append_val(scan->findings, finding);
+	g_array_append_val(search->findings, finding);
 	return true;
 }
 
 /* The first ledger that is the process's own. An honest process has one, and perhaps its parents';
  * one that hoards them would hold up those behind it. */
-static void scan_process(struct scan *scan, pid_t pid)
+void ledger_search_process(struct ledger_search *search, pid_t pid)
 {
 	int tries = TRIES_MAX;
 	bool found = false;
@@ -106,7 +104,7 @@ static void scan_process(struct scan *scan, pid_t pid)
 		if (!g_ascii_isdigit(*entry->d_name) || !is_ledger_link(dirfd(dir), entry->d_name))
 			continue;
 		tries--;
-		found = try_fd(scan, pid, atoi(entry->d_name));
+		found = try_fd(search, pid, atoi(entry->d_name));
 	}
 	if (dir)
 		closedir(dir);
@@ -120,9 +118,29 @@ static void scan_run(uv_work_t *work)
 
 	while (proc && (entry = readdir(proc)))
 		if (g_ascii_isdigit(*entry->d_name) && atoi(entry->d_name) != getpid())
-			scan_process(scan, (pid_t)atoi(entry->d_name));
+			ledger_search_process(&scan->search, (pid_t)atoi(entry->d_name));
 	if (proc)
 		closedir(proc);
+}
+
+void ledger_search_begin(const struct server *server, struct ledger_search *search)
+{
+	search->hash = ledger_socket_hash(server->path);
+	search->takes_unnamed = server->is_default;
+	search->findings = g_array_new(FALSE, FALSE, sizeof(struct finding));
+}
+
+void ledger_search_end(struct server *server, struct ledger_search *search, bool take)
+{
+	for (guint i = 0; i < search->findings->len; i++) {
+		const struct finding *finding = &g_array_index(search->findings, struct finding, i);
+
+		if (take)
+			peer_found(server, finding);
+		else
+			finding_drop(finding);
+	}
+	g_array_free(search->findings, TRUE);
 }
 
 static void on_scanned(uv_work_t *work, int status)
@@ -131,15 +149,7 @@ static void on_scanned(uv_work_t *work, int status)
 	struct server *server = scan->server;
 
 	(void)status;
-	for (guint i = 0; i < scan->findings->len; i++) {
-		const struct finding *finding = &g_array_index(scan->findings, struct finding, i);
-
-		if (server->closed)
-			finding_drop(finding);
-		else
-			peer_found(server, finding);
-	}
-	g_array_free(scan->findings, TRUE);
+	ledger_search_end(server, &scan->search, !server->closed);
 	g_free(scan);
 	server->scanning = false;
 	if (server->scan_again && !server->closed)
@@ -156,9 +166,7 @@ void server_scan(struct server *server)
 	server->scanning = true;
 	scan = g_new0(struct scan, 1);
 	scan->server = server;
-	scan->hash = ledger_socket_hash(server->path);
-	scan->takes_unnamed = server->is_default;
-	scan->findings = g_array_new(FALSE, FALSE, sizeof(struct finding));
+	ledger_search_begin(server, &scan->search);
 	scan->work.data = scan;
 	uv_queue_work(server->loop, &scan->work, scan_run, on_scanned);
 }

@@ -86,6 +86,17 @@ void server_fini(struct server *server);
 /* Looks through all processes for ledgers that were meant for this socket, in the thread pool. */
 void server_scan(struct server *server);
 
+/* The same for single processes, in a thread: ledger_search_process() may be called anywhere, the
+ * others in the loop. */
+struct ledger_search {
+	uint64_t hash; /* of our socket's path */
+	bool takes_unnamed;
+	GArray *findings; /* struct finding */
+};
+void ledger_search_begin(const struct server *server, struct ledger_search *search);
+void ledger_search_process(struct ledger_search *search, pid_t pid);
+void ledger_search_end(struct server *server, struct ledger_search *search, bool take);
+
 /* peer.c */
 void peer_new(struct server *server, int fd);
 void peer_on_readable(struct peer *peer);
