@@ -41,7 +41,7 @@ BENCHES := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/*.c))
 SONAME := libttmem.so.$(SOVERSION)
 LIBS := $(BUILD)/libttmem.a $(BUILD)/libttmem.so
 
-SOURCES := $(wildcard client/*.[ch] collector/*.[ch] fs/*.[ch] tools/*.[ch] bench/*.[ch] \
+SOURCES := $(wildcard client/*.[ch] collector/*.[ch] fs/*.[ch] tools/*.[ch] tools/sim/*.[ch] bench/*.[ch] \
 	tests/unit/*.[ch] tests/peers/*.[ch])
 
 .PHONY: all lib daemon deps demo test unit mount-test doc-test san-test check bench install clean format
@@ -134,7 +134,13 @@ $(BUILD)/ttmemd: $(BUILD)/collector/main.o $(CORE)
 	$(CC) $(CFLAGS) -pie $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -pthread
 
 # --- programs for people, tests and measurements ------------------------------------------------
-$(TOOLS): $(BUILD)/%: $(BUILD)/tools/%.o $(BUILD)/libttmem.a
+SIM := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tools/sim/*.c))
+
+# Each tool takes what it needs of it.
+$(BUILD)/tools/libsim.a: $(SIM)
+	rm -f $@ && ar rcs $@ $^
+
+$(TOOLS): $(BUILD)/%: $(BUILD)/tools/%.o $(BUILD)/tools/libsim.a $(BUILD)/libttmem.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -pthread -lm
 
 $(BUILD)/tests/%.o: CPPFLAGS += -Icollector -Ifs -Itests $(PKG_CFLAGS)

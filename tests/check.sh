@@ -39,7 +39,7 @@ flags="-D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DTTMEM_VERSION=\"0\" -Iclient -Icol
 
 tidy() {
 	# shellcheck disable=SC2086
-	files 'client/*.c' 'collector/*.c' 'fs/*.c' 'tools/*.c' |
+	files 'client/*.c' 'collector/*.c' 'fs/*.c' 'tools/*.c' 'tools/sim/*.c' |
 		xargs -P "$(nproc)" -n 4 sh -c 'clang-tidy --quiet "$@" -- -std=gnu11 $FLAGS' sh
 }
 

@@ -2,12 +2,15 @@
 /*
  * ttmem-sim: a process that does to device memory what a model does, with no device.
  *
- * It is an ordinary client of libttmem: it loads weights layer by layer, then decodes, growing a
- * KV cache until the sequence ends. Addresses come from a first-fit allocator per device and kind,
- * so they are unique, get reused, and run out.
+ * It loads weights layer by layer, then decodes, growing a KV cache until the sequence ends.
+ * Addresses come from a first-fit allocator per device and kind, so they are unique, get reused,
+ * and run out. It tells what it holds as an ordinary client of libttmem or in a foreign format.
  */
+#include "sim/cards.h"
 #include "sim/options.h"
 #include "sim/pool.h"
+#include "sim/report.h"
+#include "sim/tree.h"
 #include "ttmem.h"
 
 #include <err.h>
@@ -24,11 +27,9 @@
 #include <unistd.h>
 
 #define KIB        1024ull
-#define DRAM_BANKS 12
-#define DRAM_BANK  (1024 * 1024 * KIB)
-#define L1_BANKS   64
-#define L1_BANK    1499136
 #define BANK_ALIGN 32
+
+static const struct reporter *reporter;
 
 /* --- stopping and talking ------------------------------------------------------------------ */
 
@@ -65,15 +66,6 @@ static bool pass_time(uint64_t ms)
 			       __VA_ARGS__);                                          \
 	} while (0)
 
-/* splitmix64: also makes a device's asic id, which every simulator must derive alike. */
-static uint64_t scramble(uint64_t x)
-{
-	x += 0x9e3779b97f4a7c15ull;
-	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-	x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-	return x ^ (x >> 31);
-}
-
 static uint64_t draw(uint64_t *random, uint64_t from, uint64_t to)
 {
 	return from + scramble((*random)++) % (to - from + 1);
@@ -81,18 +73,24 @@ static uint64_t draw(uint64_t *random, uint64_t from, uint64_t to)
 
 /* --- device memory ------------------------------------------------------------------------- */
 
-/* Where each kind lives, in every bank of its memory. */
-static const struct region {
+/* Where each kind lives, in every bank of its memory. An address is of one kind only, because the
+ * allocation server's protocol has one name space for all. */
+static struct zone {
 	uint64_t base, limit;
 	unsigned banks;
-} regions[TTMEM_KINDS] = {
-	[TTMEM_DRAM] = {1024 * KIB, DRAM_BANK - 32 * 1024 * KIB, DRAM_BANKS},
-	[TTMEM_TRACE] = {DRAM_BANK - 32 * 1024 * KIB, DRAM_BANK, DRAM_BANKS},
-	[TTMEM_KERNEL] = {16 * KIB, 104 * KIB, L1_BANKS},
-	[TTMEM_CB] = {104 * KIB, 640 * KIB, L1_BANKS},
-	[TTMEM_L1] = {640 * KIB, L1_BANK - 32 * KIB, L1_BANKS},
-	[TTMEM_L1_SMALL] = {L1_BANK - 32 * KIB, L1_BANK, L1_BANKS},
-};
+} zones[TTMEM_KINDS];
+
+static void lay_out_zones(const struct board *b)
+{
+	const uint64_t trace = b->dram_bank - 32 * 1024 * KIB, small = b->l1_bank - 32 * KIB;
+
+	zones[TTMEM_DRAM] = (struct zone){2 * 1024 * KIB, trace, b->dram_banks};
+	zones[TTMEM_TRACE] = (struct zone){trace, b->dram_bank, b->dram_banks};
+	zones[TTMEM_KERNEL] = (struct zone){16 * KIB, 104 * KIB, b->cores};
+	zones[TTMEM_CB] = (struct zone){104 * KIB, 640 * KIB, b->cores};
+	zones[TTMEM_L1] = (struct zone){640 * KIB, small, b->cores};
+	zones[TTMEM_L1_SMALL] = (struct zone){small, b->l1_bank, b->cores};
+}
 
 static struct card {
 	unsigned device;
@@ -121,7 +119,7 @@ struct worker {
 static bool take(struct worker *w, struct card *card, enum ttmem_kind kind, double kib,
 		 const char *tag)
 {
-	const unsigned banks = regions[kind].banks;
+	const unsigned banks = zones[kind].banks;
 	struct buffer *buffer = calloc(1, sizeof(*buffer));
 	uint64_t largest;
 
@@ -135,12 +133,12 @@ static bool take(struct worker *w, struct card *card, enum ttmem_kind kind, doub
 
 	if (!pool_place(&card->pools[kind], &buffer->block, &largest)) {
 		largest *= banks;
-		ttmem_alloc_failed(card->device, kind, bytes, largest);
+		reporter->failed(card->device, kind, bytes, largest);
 		w->failures++;
 		free(buffer);
 		return false;
 	}
-	ttmem_alloc(card->device, kind, buffer->block.address, bytes, tag);
+	reporter->alloc(card->device, kind, buffer->block.address, bytes, tag);
 	SLIST_INSERT_HEAD(&w->held, buffer, held);
 	w->depth++;
 	return true;
@@ -164,7 +162,8 @@ static void release(struct worker *w, uint64_t depth)
 
 		SLIST_REMOVE_HEAD(&w->held, held);
 		/* Reported first: out of the pool, another worker can get the same address. */
-		ttmem_free(last->card->device, last->kind, last->block.address);
+		reporter->free(last->card->device, last->kind, last->block.address,
+			       last->block.size * zones[last->kind].banks);
 		pool_remove(&last->card->pools[last->kind], &last->block);
 		free(last);
 	}
@@ -217,7 +216,8 @@ static bool run_operation(struct worker *w, uint64_t ms)
 		take_each(w, TTMEM_L1, options.model->activation * part, "activations");
 	}
 	bool go_on = pass_time(ms);
-	release(w, depth);
+	if (go_on || !options.leak)
+		release(w, depth);
 	return go_on;
 }
 
@@ -269,26 +269,12 @@ static void *work(void *arg)
 
 /* --- the process --------------------------------------------------------------------------- */
 
-static void declare_card(struct card *card, unsigned index)
+static void set_up_card(struct card *card, unsigned device)
 {
-	char pci[16];
-	const struct ttmem_device device = {
-		.size = sizeof(device),
-		.asic_id = scramble(index),
-		.dram_total = DRAM_BANKS * DRAM_BANK,
-		.l1_total = (uint64_t)L1_BANKS * L1_BANK,
-		.pci = pci,
-		.arch = "wormhole_b0",
-		.board = "n300",
-	};
-
-	card->device = index;
+	card->device = device;
 	for (int kind = 0; kind < TTMEM_KINDS; kind++)
-		pool_init(&card->pools[kind], regions[kind].base, regions[kind].limit);
-	snprintf(pci, sizeof(pci), "0000:%02x:00.0", index + 1);
-	int error = ttmem_declare_device(index, &device);
-	if (error)
-		errx(EXIT_FAILURE, "device %u: %s", index, strerror(-error));
+		pool_init(&card->pools[kind], zones[kind].base, zones[kind].limit);
+	reporter->declare(device);
 }
 
 static void start_worker(struct worker *w, unsigned index)
@@ -305,24 +291,49 @@ static void start_worker(struct worker *w, unsigned index)
 		errx(EXIT_FAILURE, "thread %u: %s", index, strerror(error));
 }
 
-/* The library must agree that everything is freed: a simulator is also a test of it. */
-static int settle(void)
+/* The device files are closed: also when the process ends because of an error. */
+static void let_go(void)
 {
-	struct ttmem_errors e = {0};
-	struct ttmem_totals totals;
-	uint64_t live = 0;
+	static bool done;
 
-	for (int kind = 0; kind < TTMEM_KINDS; kind++) {
-		ttmem_get_totals(TTMEM_ALL_DEVICES, (enum ttmem_kind)kind, &totals);
-		live += totals.live_bytes;
-	}
+	if (!done)
+		tree_leave(options.hold, options.devices, options.n_devices);
+	done = true;
+}
+
+static void hold_devices(void)
+{
+	tree_hold(options.hold, options.devices, options.n_devices);
+	atexit(let_go);
+}
+
+static void begin(void)
+{
+	static const struct reporter *const reporters[] = {
+		[AS_NATIVE] = &report_native,
+		[AS_METAL] = &report_metal,
+		[AS_SERVER] = &report_server,
+	};
+
+	reporter = reporters[options.as];
+	lay_out_zones(options.board);
+	if (options.hold)
+		hold_devices();
+	reporter->start();
+	for (unsigned i = 0; i < options.n_devices; i++)
+		set_up_card(&cards[i], options.devices[i]);
+}
+
+static void end(void)
+{
+	const uint64_t live = reporter->settle();
+
 	say("ended with %" PRIu64 " bytes allocated", live);
-	ttmem_get_errors(&e);
-	if (e.unknown_frees || e.size_mismatches || e.bad_arguments || e.reentered || e.untracked)
-		errx(EXIT_FAILURE, "libttmem could not record every call");
 	if (live && !options.leak)
-		errx(EXIT_FAILURE, "libttmem counts %" PRIu64 " bytes after the last free", live);
-	return EXIT_SUCCESS;
+		errx(EXIT_FAILURE, "%" PRIu64 " bytes are counted after the last free", live);
+	if (options.hold)
+		let_go();
+	reporter->end();
 }
 
 int main(int argc, char **argv)
@@ -333,17 +344,13 @@ int main(int argc, char **argv)
 	setlinebuf(stdout);
 	prctl(PR_SET_NAME, options.model->name);
 	catch_stop_signals();
-
-	int error = ttmem_start();
-	if (error)
-		errx(EXIT_FAILURE, "tracking cannot be started: %s", strerror(-error));
-	for (unsigned i = 0; i < options.n_devices; i++)
-		declare_card(&cards[i], options.devices[i]);
+	begin();
 	say("loading %u layers on %u device(s) with %" PRIu64 " thread(s)", options.model->layers,
 	    options.n_devices, options.n_workers);
 	for (unsigned i = 0; i < options.n_workers; i++)
 		start_worker(&workers[i], i);
 	for (unsigned i = 0; i < options.n_workers; i++)
 		pthread_join(workers[i].thread, NULL);
-	return settle();
+	end();
+	return EXIT_SUCCESS;
 }
