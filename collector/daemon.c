@@ -210,8 +210,7 @@ static void sources_init(struct daemon *daemon)
 	kmd_init(&daemon->kmd, &daemon->model, options->driver_sysfs, options->driver_procfs);
 	native_init(&daemon->native, &daemon->model);
 	metal_init(&daemon->metal, &daemon->model, (const char *const *)options->shm->pdata);
-	outlook_init(&daemon->outlook, &daemon->loop, &daemon->kmd, &daemon->metal,
-		     &daemon->server);
+	outlook_init(&daemon->outlook, &daemon->kmd, &daemon->metal, &daemon->server);
 }
 
 /* With their processes go the watches over these. */
@@ -219,7 +218,7 @@ static void sources_close(struct daemon *daemon)
 {
 	outlook_close(&daemon->outlook, &daemon->kmd);
 	metal_fini(&daemon->metal);
-	daemon->is_stuck = !kmd_fini(&daemon->kmd) || daemon->outlook.errands.running;
+	daemon->is_stuck = !kmd_fini(&daemon->kmd) || daemon->server.errands.running;
 	lives_close(&daemon->lives);
 }
 
@@ -235,7 +234,7 @@ static void daemon_end(struct daemon *daemon)
 	server_close(&daemon->server);
 	fs_close(&daemon->fs);
 	sources_close(daemon);
-	uv_stop(&daemon->loop); /* once the handles are closed, whatever the thread pool is doing */
+	uv_stop(&daemon->loop); /* once the handles are closed, whatever threads are doing */
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -288,8 +287,8 @@ static int start(struct daemon *daemon)
 	return 0;
 }
 
-/* The thread pool waits for another process, perhaps for ever, and exit() would wait for it. */
-static void end_without_pool(struct daemon *daemon, int status)
+/* A thread waits for another process or the driver, perhaps for ever: what it uses must stay. */
+static void end_at_once(struct daemon *daemon, int status)
 {
 	give_places_back(daemon);
 	descriptors_abandon();
@@ -323,7 +322,7 @@ int daemon_run(const struct options *options, void (*ready)(void *data), void *d
 		}
 		uv_run(&daemon->loop, UV_RUN_DEFAULT);
 		if (uv_loop_alive(&daemon->loop) || daemon->is_stuck)
-			end_without_pool(daemon, status);
+			end_at_once(daemon, status);
 		server_fini(&daemon->server);
 		if (daemon->fs.session)
 			fs_fini(&daemon->fs);

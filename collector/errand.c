@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #define STACK_BYTES (256u << 10)
+#define END_WAIT_US 200000
 
 struct errand {
 	struct errands *errands;
@@ -22,6 +23,7 @@ static void *thread_main(void *argument)
 	errand->run(errand->data);
 	g_mutex_lock(&errands->lock);
 	g_queue_push_tail(&errands->done, errand);
+	g_cond_signal(&errands->cond);
 	if (!errands->closed)
 		uv_async_send(&errands->async);
 	g_mutex_unlock(&errands->lock);
@@ -71,13 +73,14 @@ static bool may_run(const struct errand *errand)
 	       under_way(errand->errands, errand->uid) < ERRANDS_MAX_PER_USER;
 }
 
-static void run(struct errand *errand)
+static bool run(struct errand *errand)
 {
 	count(errand->errands, errand->uid, 1);
 	if (thread_start(errand))
-		return;
+		return true;
 	count(errand->errands, errand->uid, -1);
 	give_up(errand);
+	return false;
 }
 
 /* The oldest whose user may have one more. */
@@ -124,6 +127,7 @@ void errands_init(struct errands *errands, uv_loop_t *loop)
 {
 	*errands = (struct errands){0};
 	g_mutex_init(&errands->lock);
+	g_cond_init(&errands->cond);
 	g_queue_init(&errands->done);
 	g_queue_init(&errands->waiting);
 	errands->under_way = g_hash_table_new(NULL, NULL);
@@ -132,8 +136,8 @@ void errands_init(struct errands *errands, uv_loop_t *loop)
 	errands->async.data = errands;
 }
 
-void errand_begin(struct errands *errands, uid_t uid, void (*run_it)(void *data),
-		  void (*done)(void *data, void *owner), void *data, void *owner)
+struct errand *errand_begin(struct errands *errands, uid_t uid, void (*run_it)(void *data),
+			    void (*done)(void *data, void *owner), void *data, void *owner)
 {
 	struct errand *errand = g_new0(struct errand, 1);
 
@@ -141,17 +145,44 @@ void errand_begin(struct errands *errands, uid_t uid, void (*run_it)(void *data)
 	if (errands->closed || errands->waiting.length >= ERRANDS_WAITING_MAX) {
 		if (!errands->closed && !errands->failing)
 			log_warning("too many looks into other processes are under way or hang; "
-				    "some containers may not be shown");
-		errands->failing = true;
+				    "some processes may not be shown");
+		errands->failing |= !errands->closed;
 		give_up(errand);
-	} else if (may_run(errand)) {
-		run(errand);
-	} else {
-		g_queue_push_tail(&errands->waiting, errand);
+		return NULL;
+	}
+	if (may_run(errand))
+		return run(errand) ? errand : NULL;
+	g_queue_push_tail(&errands->waiting, errand);
+	return errand;
+}
+
+void errand_cancel(struct errand *errand)
+{
+	if (g_queue_remove(&errand->errands->waiting, errand))
+		give_up(errand);
+}
+
+/* Those under way are nearly always done in a moment. */
+static void wait_for_running(struct errands *errands)
+{
+	gint64 end = g_get_monotonic_time() + END_WAIT_US;
+	bool in_time = true;
+
+	while (errands->running && in_time) {
+		struct errand *errand;
+
+		g_mutex_lock(&errands->lock);
+		while (in_time && g_queue_is_empty(&errands->done))
+			in_time = g_cond_wait_until(&errands->cond, &errands->lock, end);
+		errand = g_queue_pop_head(&errands->done);
+		g_mutex_unlock(&errands->lock);
+		if (!errand)
+			break;
+		count(errands, errand->uid, -1);
+		give_up(errand);
 	}
 }
 
-/* What is under way still comes to thread_main's end, so the lock and the queue stay. */
 void errands_close(struct errands *errands)
 {
 	struct errand *errand;
@@ -161,8 +192,11 @@ void errands_close(struct errands *errands)
 	g_mutex_unlock(&errands->lock);
 	while ((errand = g_queue_pop_head(&errands->waiting)))
 		give_up(errand);
-	while ((errand = next_done(errands)))
-		give_up(errand);
-	g_hash_table_remove_all(errands->under_way);
+	wait_for_running(errands);
 	uv_close((uv_handle_t *)&errands->async, NULL);
+	if (errands->running)
+		return; /* what they use stays */
+	g_hash_table_destroy(errands->under_way);
+	g_mutex_clear(&errands->lock);
+	g_cond_clear(&errands->cond);
 }

@@ -14,13 +14,14 @@
 
 #define ERRANDS_MAX          16
 #define ERRANDS_MAX_PER_USER 4
-#define ERRANDS_WAITING_MAX  1024
+#define ERRANDS_WAITING_MAX  16384
 
 struct errand;
 
 struct errands {
 	uv_async_t async;
 	GMutex lock;
+	GCond cond;            /* one more is done */
 	GQueue done;           /* struct errand: under the lock; all else is the loop's */
 	GQueue waiting;        /* struct errand */
 	GHashTable *under_way; /* uid -> how many */
@@ -32,11 +33,15 @@ struct errands {
 void errands_init(struct errands *errands, uv_loop_t *loop);
 
 /* Runs `run(data)` in a thread, then `done(data, owner)` in the loop. `done` gets owner NULL when
- * there was no room or the daemon is ending: it only frees. For the sake of `uid`. */
-void errand_begin(struct errands *errands, uid_t uid, void (*run)(void *data),
-		  void (*done)(void *data, void *owner), void *data, void *owner);
+ * there was no room, it was cancelled, or the daemon is ending: it only frees. For the sake of
+ * `uid`. Returns what errand_cancel() takes until it is done; NULL if it is done already. */
+struct errand *errand_begin(struct errands *errands, uid_t uid, void (*run)(void *data),
+			    void (*done)(void *data, void *owner), void *data, void *owner);
 
-/* Nothing is done any more; threads that hang are left behind. */
+/* Does nothing if its thread runs already. */
+void errand_cancel(struct errand *errand);
+
+/* Nothing is done any more; threads that hang are left behind, and `running` says how many. */
 void errands_close(struct errands *errands);
 
 #endif

@@ -97,7 +97,8 @@ static void on_opened(struct process *process, void *data)
 	glance->sight.dirfd = -1;
 	glance->wants_ledger = !process->joined[SOURCE_NATIVE];
 	ledger_search_begin(outlook->server, &glance->search);
-	errand_begin(&outlook->errands, process->uid, glance_run, glance_done, glance, outlook);
+	errand_begin(&outlook->server->errands, process->uid, glance_run, glance_done, glance,
+		     outlook);
 }
 
 static void on_closed(pid_t pid, void *data)
@@ -155,16 +156,15 @@ static void on_want_namespace(uint64_t dir_serial, const GArray *namespaces, voi
 	census->namespaces = g_array_new(FALSE, FALSE, sizeof(ino_t));
 	g_array_append_vals(census->namespaces, namespaces->data, namespaces->len);
 	census->numbers = g_array_new(FALSE, FALSE, sizeof(struct metal_number));
-	errand_begin(&outlook->errands, 0, census_run, census_done, census, outlook);
+	errand_begin(&outlook->server->errands, 0, census_run, census_done, census, outlook);
 }
 
-void outlook_init(struct outlook *outlook, uv_loop_t *loop, struct kmd *kmd, struct metal *metal,
+void outlook_init(struct outlook *outlook, struct kmd *kmd, struct metal *metal,
 		  struct server *server)
 {
 	outlook->model = metal->model;
 	outlook->metal = metal;
 	outlook->server = server;
-	errands_init(&outlook->errands, loop);
 	kmd->opened = on_opened;
 	kmd->closed = on_closed;
 	kmd->hook_data = outlook;
@@ -177,5 +177,4 @@ void outlook_close(struct outlook *outlook, struct kmd *kmd)
 	kmd->opened = NULL;
 	kmd->closed = NULL;
 	outlook->metal->want_namespace = NULL;
-	errands_close(&outlook->errands);
 }

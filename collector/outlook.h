@@ -7,20 +7,18 @@
 #ifndef OUTLOOK_H
 #define OUTLOOK_H
 
-#include "errand.h"
 #include "kmd.h"
 #include "metal.h"
 #include "server.h"
 
 struct outlook {
-	struct errands errands;
 	struct model *model;
 	struct metal *metal;
 	struct server *server;
 };
 
 /* From now on the driver's source and TT-Metal's call here. */
-void outlook_init(struct outlook *outlook, uv_loop_t *loop, struct kmd *kmd, struct metal *metal,
+void outlook_init(struct outlook *outlook, struct kmd *kmd, struct metal *metal,
 		  struct server *server);
 void outlook_close(struct outlook *outlook, struct kmd *kmd);
 

@@ -63,8 +63,8 @@ void peer_end(struct peer *peer)
 		uv_close((uv_handle_t *)&peer->poll, on_closed);
 	if (peer->pidfd >= 0)
 		uv_close((uv_handle_t *)&peer->life, on_closed);
-	if (peer->checking)
-		uv_cancel((uv_req_t *)&peer->work); /* others' maps may keep it waiting for ever */
+	if (peer->errand)
+		errand_cancel(peer->errand); /* others' maps may keep it waiting for ever */
 	peer_unuse(peer);
 }
 
@@ -84,25 +84,25 @@ static void on_death(uv_poll_t *poll, int status, int events)
 	peer_end(peer);
 }
 
-/* In the thread pool: another process's maps can be slow to read. */
-static void maps_search(uv_work_t *work)
+/* In a thread: another process's maps can be slow to read. */
+static void maps_search(void *data)
 {
-	struct peer *peer = work->data;
+	struct peer *peer = data;
 
 	peer->still_mapped = proc_maps_inode("/proc", peer->pid, peer->inode);
 }
 
-static void on_maps_searched(uv_work_t *work, int status)
+/* Without a look the process counts as alive, until its death. */
+static void on_maps_searched(void *data, void *owner)
 {
-	struct peer *peer = work->data;
+	struct peer *peer = data;
 
-	(void)status;
-	peer->checking = false;
-	if (!peer->still_mapped)
+	peer->errand = NULL;
+	if (owner && !peer->still_mapped)
 		peer_end(peer);
 	else if (!peer->ended)
 		log_debug("process %d has closed its connection and lives on", (int)peer->pid);
-	/* The work has a use of its own, which the analyzer does not see. */
+	/* The errand has a use of its own, which the analyzer does not see. */
 	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 	peer_unuse(peer);
 }
@@ -114,11 +114,10 @@ static void on_hangup(struct peer *peer)
 		return;
 	}
 	uv_poll_stop(&peer->poll);
-	peer->checking = true;
 	peer->inode = peer->ledger->view.inode;
 	peer->users++;
-	peer->work.data = peer;
-	uv_queue_work(peer->server->loop, &peer->work, maps_search, on_maps_searched);
+	peer->errand = errand_begin(&peer->server->errands, peer->uid, maps_search,
+				    on_maps_searched, peer, peer->server);
 }
 
 /* Returns the pidfd of the process that connected, or a negative errno if it is gone. Without

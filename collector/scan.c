@@ -4,8 +4,10 @@
  * restarted, or in a container that does not see the socket. Their ledger is among their
  * descriptors, and a copy of it can be had.
  *
- * Runs in the thread pool and only collects; the loop then checks and adopts. A ledger is the
- * process's own only if it is mapped there: a forked child has its parent's descriptor too.
+ * First an errand lists the processes that have such a descriptor, which waits for nobody. Then
+ * each of them is looked into by an errand of its own: a process that is stuck in exec makes that
+ * wait, for ever perhaps. The loop then checks and adopts. A ledger is the process's own only if it
+ * is mapped there: a forked child has its parent's descriptor too.
  */
 #include "descriptor.h"
 #include "proc.h"
@@ -23,9 +25,19 @@
 #define TRIES_MAX 8 /* ledgers of one process that are looked at */
 #define LINK_TEXT "/memfd:" LEDGER_NAME " (deleted)"
 
-struct scan {
-	uv_work_t work;
-	struct server *server;
+/* Processes that seem to have a ledger. */
+struct list {
+	GArray *found; /* struct candidate */
+};
+
+struct candidate {
+	pid_t pid;
+	uid_t uid;
+};
+
+/* One of them. */
+struct look {
+	pid_t pid;
 	struct ledger_search search;
 };
 
@@ -110,15 +122,39 @@ void ledger_search_process(struct ledger_search *search, pid_t pid)
 		closedir(dir);
 }
 
-static void scan_run(uv_work_t *work)
+static bool has_ledger(pid_t pid, uid_t *uid)
 {
-	struct scan *scan = work->data;
+	bool found = false;
+	char path[64];
+	struct dirent *entry;
+	struct stat st;
+	DIR *dir;
+
+	snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+	dir = opendir(path);
+	while (dir && !found && (entry = readdir(dir)))
+		found = g_ascii_isdigit(*entry->d_name) &&
+			is_ledger_link(dirfd(dir), entry->d_name);
+	if (found && !fstat(dirfd(dir), &st))
+		*uid = st.st_uid;
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+static void list_run(void *data)
+{
+	struct list *list = data;
 	DIR *proc = opendir("/proc");
 	struct dirent *entry;
 
-	while (proc && (entry = readdir(proc)))
-		if (g_ascii_isdigit(*entry->d_name) && atoi(entry->d_name) != getpid())
-			ledger_search_process(&scan->search, (pid_t)atoi(entry->d_name));
+	while (proc && (entry = readdir(proc))) {
+		struct candidate candidate = {.pid = (pid_t)atoi(entry->d_name)};
+
+		if (candidate.pid > 0 && candidate.pid != getpid() &&
+		    has_ledger(candidate.pid, &candidate.uid))
+			g_array_append_val(list->found, candidate);
+	}
 	if (proc)
 		closedir(proc);
 }
@@ -143,14 +179,46 @@ void ledger_search_end(struct server *server, struct ledger_search *search, bool
 	g_array_free(search->findings, TRUE);
 }
 
-static void on_scanned(uv_work_t *work, int status)
+static void look_run(void *data)
 {
-	struct scan *scan = work->data;
-	struct server *server = scan->server;
+	struct look *look = data;
 
-	(void)status;
-	ledger_search_end(server, &scan->search, !server->closed);
-	g_free(scan);
+	ledger_search_process(&look->search, look->pid);
+}
+
+static void look_done(void *data, void *owner)
+{
+	struct server *server = owner;
+	struct look *look = data;
+
+	if (server)
+		server->looks--;
+	ledger_search_end(server, &look->search, server && !server->closed);
+	g_free(look);
+}
+
+static void look_begin(struct server *server, const struct candidate *candidate)
+{
+	struct look *look = g_new0(struct look, 1);
+
+	look->pid = candidate->pid;
+	ledger_search_begin(server, &look->search);
+	server->looks++;
+	if (!errand_begin(&server->errands, candidate->uid, look_run, look_done, look, server))
+		server->looks--;
+}
+
+static void list_done(void *data, void *owner)
+{
+	struct server *server = owner;
+	struct list *list = data;
+
+	for (guint i = 0; server && i < list->found->len; i++)
+		look_begin(server, &g_array_index(list->found, struct candidate, i));
+	g_array_free(list->found, TRUE);
+	g_free(list);
+	if (!server)
+		return;
 	server->scanning = false;
 	if (server->scan_again && !server->closed)
 		server_scan(server);
@@ -158,15 +226,14 @@ static void on_scanned(uv_work_t *work, int status)
 
 void server_scan(struct server *server)
 {
-	struct scan *scan;
+	struct list *list;
 
 	server->scan_again = server->scanning;
 	if (server->scanning)
 		return;
 	server->scanning = true;
-	scan = g_new0(struct scan, 1);
-	scan->server = server;
-	ledger_search_begin(server, &scan->search);
-	scan->work.data = scan;
-	uv_queue_work(server->loop, &scan->work, scan_run, on_scanned);
+	list = g_new0(struct list, 1);
+	list->found = g_array_new(FALSE, FALSE, sizeof(struct candidate));
+	if (!errand_begin(&server->errands, 0, list_run, list_done, list, server))
+		server->scanning = false;
 }

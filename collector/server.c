@@ -223,6 +223,7 @@ int server_init(struct server *server, uv_loop_t *loop, struct native *native, c
 	native->before_sync_data = server;
 	native->end_peer = end_peer;
 	native->source.state = SOURCE_UP;
+	errands_init(&server->errands, loop);
 	server->is_default = is_default;
 	server->max_clients = clients_possible();
 	server_scan(server);
@@ -237,6 +238,7 @@ void server_close(struct server *server)
 	unlink(server->path);
 	while (!g_queue_is_empty(&server->all))
 		peer_end(g_queue_peek_head(&server->all));
+	errands_close(&server->errands);
 	uv_close((uv_handle_t *)&server->poll, NULL);
 	uv_close((uv_handle_t *)&server->timer, NULL);
 	close(server->fd);

@@ -4,6 +4,7 @@
 #ifndef SERVER_H
 #define SERVER_H
 
+#include "errand.h"
 #include "native.h"
 #include <glib.h>
 #include <uv.h>
@@ -37,8 +38,10 @@ struct server {
 	GQueue all;           /* struct peer */
 	unsigned int clients; /* peers with a ledger */
 	uint64_t rejected;
+	struct errands errands; /* looks into processes; the outlook's, too */
 	bool scanning;
-	bool scan_again; /* asked for while one was under way */
+	unsigned int looks; /* into processes that seem to have a ledger */
+	bool scan_again;    /* asked for while one was under way */
 	bool closed;
 	bool is_default;          /* the socket that clients try when they were given none */
 	unsigned int max_clients; /* SERVER_MAX_CLIENTS, or what the descriptors allow */
@@ -47,7 +50,7 @@ struct server {
 };
 
 /* A connection, and after its hello a process. Owned by the server; goes when both handles and the
- * work in the thread pool are done with. */
+ * errand are done with. */
 struct peer {
 	struct server *server;
 	struct user *user;
@@ -59,16 +62,15 @@ struct peer {
 	int eventfd; /* -1: none was sent */
 	uv_poll_t poll;
 	uv_poll_t life;
-	uv_work_t work;
 	struct ledger *ledger; /* NULL before the hello */
 	GList *silent_link;    /* in server.silent, or NULL */
 	GList *link;           /* in server.all */
 	uint64_t since_ms;
-	unsigned int users; /* itself until its end, handles and work */
+	unsigned int users; /* itself until its end, handles and errand */
 	bool ended;
-	bool checking;     /* the work is under way... */
-	bool still_mapped; /* ...and this is what it found */
-	ino_t inode;       /* of the ledger, for the work */
+	struct errand *errand; /* looks whether the ledger is still mapped; NULL: nobody does... */
+	bool still_mapped;     /* ...and this is what it found */
+	ino_t inode;           /* of the ledger, for the errand */
 };
 
 /* Listens at the path, and looks for processes that were there before. `is_default`: clients try
@@ -83,7 +85,7 @@ void server_drain(struct server *server);
 void server_close(struct server *server);
 void server_fini(struct server *server);
 
-/* Looks through all processes for ledgers that were meant for this socket, in the thread pool. */
+/* Looks through all processes for ledgers that were meant for this socket. */
 void server_scan(struct server *server);
 
 /* The same for single processes, in a thread: ledger_search_process() may be called anywhere, the

@@ -208,37 +208,39 @@ static void a_flood_of_connections_does_not_keep_the_loop(void **state)
 
 static sem_t stuck;
 
-static void get_stuck(uv_work_t *work)
+static void get_stuck(void *data)
 {
-	(void)work;
+	(void)data;
 	sem_wait(&stuck);
 }
 
-static void get_free(uv_work_t *work, int status)
+static void get_free(void *data, void *owner)
 {
-	(void)status;
-	work->data = NULL;
+	(void)owner;
+	--*(int *)data;
 }
 
 /* Another process's maps can take for ever to read: who reads them then keeps nothing of others. */
-static void who_ended_is_given_back_while_the_thread_pool_is_stuck(void **state)
+static void who_ended_is_given_back_while_all_errands_of_the_user_are_stuck(void **state)
 {
 	struct site *site = *state;
 	struct visitor visitors[VISITORS];
-	uv_work_t work = {.data = site};
+	int errands = ERRANDS_MAX_PER_USER;
 	int fds = fds_open();
 	bool given_back;
 
 	sem_init(&stuck, 0, 0);
-	assert_int_equal(uv_queue_work(&site->loop, &work, get_stuck, get_free), 0);
+	for (int i = 0; i < ERRANDS_MAX_PER_USER; i++)
+		errand_begin(&site->server.errands, getuid(), get_stuck, get_free, &errands, site);
 	for (int i = 0; i < VISITORS; i++)
 		visitors[i] = visitor_start();
 	assert_true(until(site, processes(site) == VISITORS));
 	for (int i = 0; i < VISITORS; i++)
 		visitor_end(visitors[i]);
 	given_back = until(site, processes(site) == 0 && fds_open() <= fds);
-	sem_post(&stuck);
-	assert_true(until(site, !work.data));
+	for (int i = 0; i < ERRANDS_MAX_PER_USER; i++)
+		sem_post(&stuck);
+	assert_true(until(site, !errands));
 	assert_true(given_back);
 }
 
@@ -272,11 +274,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CLAIM(a_process_comes_with_its_hello_and_goes_with_its_end),
 		CLAIM(a_flood_of_connections_does_not_keep_the_loop),
-		CLAIM(who_ended_is_given_back_while_the_thread_pool_is_stuck),
+		CLAIM(who_ended_is_given_back_while_all_errands_of_the_user_are_stuck),
 		CLAIM(whoever_is_refused_again_and_again_does_not_fill_the_log),
 	};
 
-	setenv("UV_THREADPOOL_SIZE", "1", 1);
 	g_log_set_writer_func(count_warning, NULL, NULL);
 	return RUN(tests);
 }
