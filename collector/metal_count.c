@@ -57,7 +57,7 @@ static void make_kind(const struct making *making, int kind)
 {
 	struct metal_file *file = making->file;
 	const struct living *living = making->living;
-	unsigned int places[METAL_CHIPS];
+	unsigned int places[METAL_CHIPS] = {0};
 	struct metal_split split = {.processes = living->count,
 				    .total = file->now.total.bytes[kind]};
 
