@@ -37,14 +37,15 @@ CORE := $(patsubst %.c,$(BUILD)/%.o,$(filter-out collector/main.c,$(wildcard col
 TOOLS := $(patsubst tools/%.c,$(BUILD)/%,$(wildcard tools/*.c))
 UNITS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_unit.c))
 PEERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/peers/*.c))
+FUZZERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/*_fuzz.c))
 BENCHES := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/*.c))
 SONAME := libttmem.so.$(SOVERSION)
 LIBS := $(BUILD)/libttmem.a $(BUILD)/libttmem.so
 
 SOURCES := $(wildcard client/*.[ch] collector/*.[ch] fs/*.[ch] tools/*.[ch] tools/sim/*.[ch] bench/*.[ch] \
-	tests/unit/*.[ch] tests/peers/*.[ch])
+	tests/unit/*.[ch] tests/peers/*.[ch] tests/fuzz/*.[ch])
 
-.PHONY: all lib daemon deps demo test unit mount-test doc-test san-test check bench install clean format
+.PHONY: all lib daemon deps demo test unit fuzz fuzz-corpus mount-test doc-test san-test check bench install clean format
 
 all: lib daemon $(TOOLS)
 
@@ -59,11 +60,30 @@ demo:
 
 test:
 	@tools/deps.sh test
-	$(MAKE) -s -j$$(nproc) all $(UNITS) $(PEERS) $(BENCHES)
-	$(MAKE) unit mount-test doc-test
+	$(MAKE) -s -j$$(nproc) all $(UNITS) $(FUZZERS) $(PEERS) $(BENCHES)
+	$(MAKE) unit fuzz-corpus mount-test doc-test
 
 unit: $(UNITS)
 	@set -e; for unit in $(UNITS); do echo "$$unit"; $$unit; done
+
+# Each fuzz target over its corpus and simple changes of it.
+fuzz-corpus: $(FUZZERS)
+	@set -e; for target in $(FUZZERS); do \
+		echo "$$target"; $$target tests/fuzz/corpus/$$(basename $$target _fuzz); done
+
+# libFuzzer, each target for SECONDS=10. What it finds is written to build/fuzz/.
+FUZZ_SECONDS = $(or $(SECONDS),10)
+fuzz:
+	@tools/deps.sh test
+	@mkdir -p $(BUILD)/fuzz
+	@set -e; for source in $(wildcard tests/fuzz/*_fuzz.c); do \
+		name=$$(basename $$source _fuzz.c); mkdir -p $(BUILD)/fuzz/$$name; \
+		clang -g -O1 -std=gnu11 -D_GNU_SOURCE -Iclient -Icollector -fno-sanitize-recover=all \
+			-fsanitize=fuzzer,address,undefined -o $(BUILD)/fuzz/$${name}_fuzz \
+			$$source collector/$$name.c; \
+		$(BUILD)/fuzz/$${name}_fuzz -max_total_time=$(FUZZ_SECONDS) -verbosity=0 \
+			-print_final_stats=1 -artifact_prefix=$(BUILD)/fuzz/ \
+			$(BUILD)/fuzz/$$name tests/fuzz/corpus/$$name; done
 
 mount-test: all $(PEERS)
 	python3 tests/mount/run.py --build $(BUILD)
@@ -79,8 +99,8 @@ doc-test: all
 # What sanitizers can watch: the units, and the daemon and its peers on real mounts.
 san-test:
 	@tools/deps.sh test
-	$(MAKE) -s -j$$(nproc) all $(UNITS) $(PEERS)
-	TTMEM_TEST_SLOWNESS=4 $(MAKE) unit mount-test
+	$(MAKE) -s -j$$(nproc) all $(UNITS) $(FUZZERS) $(PEERS)
+	TTMEM_TEST_SLOWNESS=4 $(MAKE) unit fuzz-corpus mount-test
 
 bench:
 	@tools/deps.sh test
@@ -146,6 +166,9 @@ $(TOOLS): $(BUILD)/%: $(BUILD)/tools/%.o $(BUILD)/tools/libsim.a $(BUILD)/libttm
 $(BUILD)/tests/%.o: CPPFLAGS += -Icollector -Ifs -Itests $(PKG_CFLAGS)
 $(UNITS): $(BUILD)/%: $(BUILD)/%.o $(CORE) $(BUILD)/libttmem.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -lcmocka -pthread
+
+$(FUZZERS): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/tests/fuzz/replay.o $(CORE)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -pthread
 
 $(PEERS): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libttmem.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -pthread
