@@ -57,8 +57,8 @@ void alloc_records_fini(struct alloc_records *records);
 void alloc_records_event(struct alloc_records *records, const struct alloc_message *message,
 			 uint64_t time_ns);
 
-/* Up to `room` next buffers of a walk; done is set when there are no more. `device` in a row is what
- * the process calls it. */
+/* Up to `room` next buffers of a walk; done is set when there are no more. `device` in a row is
+ * what the process calls it. */
 size_t alloc_records_rows(const struct alloc_records *records, struct buffer_cursor *cursor,
 			  struct buffer *rows, size_t room);
 

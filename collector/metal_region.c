@@ -24,7 +24,8 @@ static const struct layout layouts[] = {
 	[4] = {METAL_SIZE, 88, 48, 856, 120, 5, CHIP_UNUSED},
 };
 
-static const int order[] = {TTMEM_DRAM, TTMEM_L1, TTMEM_L1_SMALL, TTMEM_TRACE, TTMEM_CB, TTMEM_KERNEL};
+static const int order[] = {TTMEM_DRAM,  TTMEM_L1, TTMEM_L1_SMALL,
+			    TTMEM_TRACE, TTMEM_CB, TTMEM_KERNEL};
 
 static uint32_t u32_at(const uint8_t *at)
 {
@@ -101,7 +102,8 @@ bool metal_region_parse(struct metal_region *region, const uint8_t *bytes, size_
 
 	if (size >= 4 && (!version || version >= sizeof layouts / sizeof *layouts)) {
 		snprintf(reason, reason_size,
-			 version ? "unknown layout version %" PRIu32 : "not initialised yet", version);
+			 version ? "unknown layout version %" PRIu32 : "not initialised yet",
+			 version);
 		return false;
 	}
 	layout = &layouts[version ? version : 4];
