@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon.h"
+#include "alloc_server.h"
 #include "descriptor.h"
 #include "fs.h"
 #include "kmd.h"
@@ -35,6 +36,8 @@ struct daemon {
 	struct kmd kmd;
 	struct native native;
 	struct metal metal;
+	struct alloc alloc;
+	struct alloc_server alloc_server;
 	struct server server;
 	struct outlook outlook;
 	struct fs fs;
@@ -75,15 +78,15 @@ static void hold_signals(bool hold)
 	pthread_sigmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
 }
 
-static bool is_answering(const char *path)
+static bool is_answering(const char *path, int type)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	bool answers;
 
 	g_strlcpy(address.sun_path, path, sizeof address.sun_path);
 	answers = fd >= 0 && (connect(fd, (struct sockaddr *)&address, sizeof address) == 0 ||
-			      errno == EAGAIN);
+			      errno == EAGAIN || errno == EPROTOTYPE);
 	if (fd >= 0)
 		close(fd);
 	return answers;
@@ -98,12 +101,34 @@ static int socket_clear(const char *path)
 		return 0;
 	if (!S_ISSOCK(st.st_mode))
 		return config_fault("%s exists and is not a socket: give another --socket", path);
-	if (is_answering(path))
+	if (is_answering(path, SOCK_SEQPACKET))
 		return config_fault(
 			"another ttmemd runs (it answers at %s): stop it, or give other "
 			"--mount and --socket",
 			path);
 	unlink(path);
+	return 0;
+}
+
+/* Often in /tmp, where a lock beside it would be anybody's to hold. */
+static int take_alloc_place(const struct daemon *daemon)
+{
+	const char *path = daemon->options->alloc_socket;
+	struct stat st;
+
+	if (!path || lstat(path, &st))
+		return 0;
+	if (!S_ISSOCK(st.st_mode))
+		return config_fault(
+			"%s exists and is not a socket: give another --alloc-server=PATH", path);
+	if (is_answering(path, SOCK_STREAM))
+		return config_fault("another allocation server answers at %s: stop it, or give "
+				    "another --alloc-server=PATH",
+				    path);
+	if (unlink(path))
+		return config_fault("cannot remove %s, which nobody listens at (%s): remove it, or "
+				    "give another --alloc-server=PATH",
+				    path, g_strerror(errno));
 	return 0;
 }
 
@@ -210,6 +235,7 @@ static void sources_init(struct daemon *daemon)
 	kmd_init(&daemon->kmd, &daemon->model, options->driver_sysfs, options->driver_procfs);
 	native_init(&daemon->native, &daemon->model);
 	metal_init(&daemon->metal, &daemon->model, (const char *const *)options->shm->pdata);
+	alloc_init(&daemon->alloc, &daemon->model);
 	outlook_init(&daemon->outlook, &daemon->kmd, &daemon->metal, &daemon->server);
 }
 
@@ -217,6 +243,7 @@ static void sources_init(struct daemon *daemon)
 static void sources_close(struct daemon *daemon)
 {
 	outlook_close(&daemon->outlook, &daemon->kmd);
+	alloc_server_close(&daemon->alloc_server);
 	metal_fini(&daemon->metal);
 	daemon->is_stuck = !kmd_fini(&daemon->kmd) || daemon->server.errands.running;
 	lives_close(&daemon->lives);
@@ -259,6 +286,12 @@ static void fill_status(struct status *status, void *data)
 	status->clients = daemon->server.clients;
 	status->rejected_clients = daemon->server.rejected;
 	status->silent_connections = daemon->server.silent.length;
+	status->alloc_connections = daemon->alloc_server.peers.length;
+	status->alloc_messages = daemon->alloc_server.messages;
+	status->alloc_garbage_bytes = daemon->alloc_server.garbage_bytes;
+	status->alloc_lost_events = daemon->alloc_server.lost_events;
+	status->alloc_lost_answers = daemon->alloc_server.lost_answers;
+	status->alloc_rejected = daemon->alloc_server.rejected;
 	fs_status(&daemon->fs, status);
 }
 
@@ -270,6 +303,14 @@ static int start(struct daemon *daemon)
 
 	if (error)
 		return config_fault("cannot listen at %s: %s", options->socket, g_strerror(-error));
+	error = options->alloc_socket ? alloc_server_init(&daemon->alloc_server, &daemon->loop,
+							  &daemon->alloc, options->alloc_socket)
+				      : 0;
+	if (error) {
+		server_close(&daemon->server);
+		return config_fault("cannot listen at %s (%s): give another --alloc-server=PATH",
+				    options->alloc_socket, g_strerror(-error));
+	}
 	error = fs_init(&daemon->fs, &daemon->loop, &daemon->model, options->mount);
 	if (error) {
 		server_close(&daemon->server);
@@ -307,6 +348,8 @@ int daemon_run(const struct options *options, void (*ready)(void *data), void *d
 	raise_limits();
 	status = take_socket_place(daemon);
 	if (!status)
+		status = take_alloc_place(daemon);
+	if (!status)
 		status = take_mount_place(daemon);
 	if (!status) {
 		uv_loop_init(&daemon->loop);
@@ -326,6 +369,8 @@ int daemon_run(const struct options *options, void (*ready)(void *data), void *d
 		server_fini(&daemon->server);
 		if (daemon->fs.session)
 			fs_fini(&daemon->fs);
+		alloc_server_fini(&daemon->alloc_server);
+		alloc_fini(&daemon->alloc);
 		native_fini(&daemon->native);
 		model_fini(&daemon->model);
 		uv_loop_close(&daemon->loop);

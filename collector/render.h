@@ -26,6 +26,12 @@ struct status {
 	uint64_t clients;
 	uint64_t rejected_clients;
 	uint64_t silent_connections;
+	uint64_t alloc_connections;
+	uint64_t alloc_messages;
+	uint64_t alloc_garbage_bytes;
+	uint64_t alloc_lost_events;
+	uint64_t alloc_lost_answers;
+	uint64_t alloc_rejected;
 	uint64_t requests;
 	uint64_t open_files;
 	uint64_t nodes;

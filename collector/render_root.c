@@ -35,6 +35,12 @@ bool render_status(struct render *render)
 	g_string_append_printf(out, "silent_connections %lu\n", status.silent_connections);
 	g_string_append_printf(out, "rejected_clients %lu\n", status.rejected_clients);
 	g_string_append_printf(out, "rejected_devices %lu\n", model->refused_devices);
+	g_string_append_printf(out, "alloc_server_connections %lu\n", status.alloc_connections);
+	g_string_append_printf(out, "alloc_server_messages %lu\n", status.alloc_messages);
+	g_string_append_printf(out, "alloc_server_garbage_bytes %lu\n", status.alloc_garbage_bytes);
+	g_string_append_printf(out, "alloc_server_lost_events %lu\n", status.alloc_lost_events);
+	g_string_append_printf(out, "alloc_server_lost_answers %lu\n", status.alloc_lost_answers);
+	g_string_append_printf(out, "alloc_server_rejected %lu\n", status.alloc_rejected);
 	g_string_append_printf(out, "open_files %lu\n", status.open_files);
 	g_string_append_printf(out, "nodes %lu\n", status.nodes);
 	g_string_append_printf(out, "text_bytes %lu\n", status.text_bytes);

@@ -9,6 +9,7 @@ pure='collector/model.c collector/model.h collector/model_internal.h collector/d
 	collector/holding.c collector/leave.c collector/cards.[ch]
 	collector/render*.[ch] collector/kind.[ch] collector/plain.[ch] collector/proc.[ch]
 	collector/ledger_*.[ch] collector/native.[ch] collector/source.h
+	collector/alloc.[ch] collector/alloc_[ahrt]*.[ch] collector/alloc_stream.[ch]
 	collector/metal*.[ch] collector/kmd*.[ch] collector/driver_tree.[ch]
 	fs/tree.[ch] fs/list.c fs/entries.[ch]'
 

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One connection to the allocation server: who it is by the kernel's word, what it sends, what it
+ * is answered. It may belong to a process that has others, too.
+ */
+#include "alloc_server.h"
+#include "log.h"
+#include "proc.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define READ_BYTES 65536
+
+static bool is_trusted(const struct alloc *alloc, uid_t uid)
+{
+	return uid == 0 || uid == alloc->model->owner;
+}
+
+static struct alloc_user *user_get(struct alloc_server *server, uid_t uid)
+{
+	struct alloc_user *user = g_hash_table_lookup(server->users, GUINT_TO_POINTER(uid));
+
+	if (!user) {
+		user = g_new0(struct alloc_user, 1);
+		user->uid = uid;
+		g_hash_table_insert(server->users, GUINT_TO_POINTER(uid), user);
+	}
+	return user;
+}
+
+static void user_put(struct alloc_server *server, struct alloc_user *user)
+{
+	if (!--user->peers)
+		g_hash_table_remove(server->users, GUINT_TO_POINTER(user->uid));
+}
+
+/* Nobody more of this user, or in all; and nobody whom we cannot name. */
+static const char *why_refused(const struct alloc_peer *peer)
+{
+	const struct alloc_server *server = peer->server;
+
+	if (peer->pid <= 0)
+		return "its process is not visible from here";
+	if (server->peers.length > ALLOC_MAX_PEERS)
+		return "there are too many connections";
+	if (peer->user->peers > ALLOC_MAX_PEERS_PER_USER && !is_trusted(server->alloc, peer->uid))
+		return "its user has too many connections";
+	return NULL;
+}
+
+/* What it wants to hear of: messages as long as its side is open, and room for answers when there
+ * was none. */
+static void interest_set(struct alloc_peer *peer, int operation)
+{
+	struct epoll_event event = {.data.ptr = peer};
+
+	if (!peer->has_closed)
+		event.events |= EPOLLIN;
+	if (peer->is_blocked)
+		event.events |= EPOLLOUT;
+	epoll_ctl(peer->server->epoll, operation, peer->fd, &event);
+}
+
+void alloc_peer_new(struct alloc_server *server, int fd)
+{
+	struct alloc_peer *peer = g_new0(struct alloc_peer, 1);
+	struct ucred who = {0};
+	socklen_t size = sizeof who;
+	const char *fault;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size))
+		who.pid = 0;
+	peer->server = server;
+	peer->fd = fd;
+	peer->pid = who.pid;
+	peer->uid = who.uid;
+	peer->gid = who.gid;
+	peer->user = user_get(server, who.uid);
+	peer->user->peers++;
+	alloc_stream_init(&peer->stream);
+	g_queue_push_tail(&server->peers, peer);
+	peer->link = server->peers.tail;
+	fault = why_refused(peer);
+	if (fault) {
+		server->rejected++;
+		alloc_server_complain(server, peer, fault);
+		alloc_peer_end(peer);
+		return;
+	}
+	if (proc_start_ticks(server->alloc->model->proc, peer->pid, &peer->start_ticks))
+		peer->start_ticks = 0;
+	interest_set(peer, EPOLL_CTL_ADD);
+}
+
+static void leave_queues(struct alloc_peer *peer)
+{
+	struct alloc_server *server = peer->server;
+
+	if (peer->waiting_link)
+		g_queue_delete_link(&server->waiting, peer->waiting_link);
+	if (peer->asking_link)
+		g_queue_delete_link(&server->asking, peer->asking_link);
+	peer->waiting_link = peer->asking_link = NULL;
+}
+
+static void process_let_go(struct alloc_peer *peer)
+{
+	struct alloc_process *process = peer->process;
+
+	peer->process = NULL;
+	if (process)
+		alloc_process_put(peer->server->alloc, process);
+}
+
+void alloc_peer_end(struct alloc_peer *peer)
+{
+	struct alloc_server *server = peer->server;
+
+	if (peer->has_ended)
+		return;
+	peer->has_ended = true;
+	leave_queues(peer);
+	g_queue_delete_link(&server->peers, peer->link);
+	close(peer->fd);
+	process_let_go(peer);
+	if (peer->questions)
+		g_array_free(peer->questions, TRUE);
+	peer->questions = NULL;
+	user_put(server, peer->user);
+	g_queue_push_tail(&server->ended, peer);
+}
+
+/* --- what it sends -------------------------------------------------------------------------- */
+
+static bool has_questions(const struct alloc_peer *peer)
+{
+	return peer->questions && peer->questions->len;
+}
+
+static void ask(struct alloc_peer *peer, const struct alloc_message *message)
+{
+	struct alloc_question question = {message->type, message->device, message->form};
+
+	if (!peer->questions)
+		peer->questions = g_array_new(FALSE, FALSE, sizeof question);
+	if (peer->questions->len >= ALLOC_MAX_QUESTIONS) {
+		peer->server->lost_answers++;
+		return;
+	}
+	g_array_append_val(peer->questions, question);
+	if (!peer->is_blocked)
+		alloc_server_await_answer(peer);
+}
+
+static void dump(struct alloc_server *server)
+{
+	uint64_t now = uv_hrtime();
+
+	if (server->dumped_ns && now - server->dumped_ns < 1000000000u)
+		return;
+	server->dumped_ns = now;
+	alloc_dump(server->alloc);
+}
+
+/* A process whose connection only asks holds nothing and is not shown. */
+static bool find_process(struct alloc_peer *peer)
+{
+	if (peer->process)
+		return true;
+	if (peer->is_lost)
+		return false;
+	if (peer->start_ticks)
+		peer->process = alloc_process_get(peer->server->alloc, peer->pid, peer->uid,
+						  peer->gid, peer->start_ticks);
+	peer->is_lost = !peer->process;
+	return peer->process;
+}
+
+static void on_message(void *data, const struct alloc_message *message)
+{
+	struct alloc_peer *peer = data;
+	struct alloc_server *server = peer->server;
+
+	server->messages++;
+	switch (message->type) {
+	case ALLOC_QUERY:
+	case ALLOC_DEVICE_INFO_QUERY:
+		ask(peer, message);
+		break;
+	case ALLOC_DUMP_REMAINING:
+		dump(server);
+		break;
+	default:
+		if (find_process(peer))
+			alloc_records_event(&peer->process->records, message, server->now_ns);
+		else
+			server->lost_events++;
+		break;
+	}
+}
+
+/* After bytes, or the end of them. */
+static void settle_up(struct alloc_peer *peer, uint64_t garbage_before)
+{
+	struct alloc_server *server = peer->server;
+	uint64_t garbage = peer->stream.garbage_bytes - garbage_before;
+
+	server->garbage_bytes += garbage;
+	if (garbage && !peer->has_erred) {
+		peer->has_erred = true;
+		alloc_server_complain(server, peer, "it sent bytes that are no message");
+	}
+	if (peer->process) {
+		alloc_process_settle(server->alloc, peer->process);
+		server->alloc->source.last_update_ns = server->now_ns;
+	}
+}
+
+static void take(struct alloc_peer *peer, const uint8_t *bytes, size_t size)
+{
+	uint64_t garbage = peer->stream.garbage_bytes;
+
+	peer->server->now_ns = peer->server->alloc->model->now_ns();
+	peer->heard_ms = uv_now(peer->server->loop);
+	alloc_stream_feed(&peer->stream, bytes, size, on_message, peer);
+	settle_up(peer, garbage);
+	if (alloc_stream_waits(&peer->stream))
+		alloc_server_await_settling(peer);
+}
+
+void alloc_peer_settle(struct alloc_peer *peer)
+{
+	uint64_t garbage = peer->stream.garbage_bytes;
+
+	alloc_stream_settle(&peer->stream, on_message, peer);
+	settle_up(peer, garbage);
+}
+
+/* It sends no more. What it asked is still answered. */
+static void close_side(struct alloc_peer *peer)
+{
+	uint64_t garbage = peer->stream.garbage_bytes;
+
+	if (peer->has_closed)
+		return;
+	peer->has_closed = true;
+	alloc_stream_end(&peer->stream, on_message, peer);
+	settle_up(peer, garbage);
+	process_let_go(peer);
+	if (has_questions(peer) || peer->unsent)
+		interest_set(peer, EPOLL_CTL_MOD);
+	else
+		alloc_peer_end(peer);
+}
+
+size_t alloc_peer_pending(const struct alloc_peer *peer)
+{
+	int bytes;
+
+	return ioctl(peer->fd, FIONREAD, &bytes) || bytes < 0 ? 0 : (size_t)bytes;
+}
+
+/* The room is the stack's: the end of another process can have its connections read meanwhile. */
+void alloc_peer_read(struct alloc_peer *peer, size_t most)
+{
+	uint8_t bytes[READ_BYTES];
+	ssize_t size;
+
+	do {
+		size = recv(peer->fd, bytes, sizeof bytes, MSG_DONTWAIT);
+		if (size > 0) {
+			take(peer, bytes, (size_t)size);
+			most -= MIN(most, (size_t)size);
+		}
+	} while ((size > 0 || (size < 0 && errno == EINTR)) && most && !peer->has_ended &&
+		 !peer->has_closed);
+	if (peer->has_ended)
+		return;
+	if (size == 0)
+		close_side(peer);
+	else if (size < 0 && errno != EAGAIN && errno != EINTR)
+		alloc_peer_end(peer);
+}
+
+void alloc_peer_finish(struct alloc_peer *peer)
+{
+	alloc_peer_read(peer, MAX(alloc_peer_pending(peer), 1));
+	if (!peer->has_ended)
+		close_side(peer);
+	alloc_peer_end(peer);
+}
+
+/* --- what it is answered -------------------------------------------------------------------- */
+
+static void block(struct alloc_peer *peer, bool is_blocked)
+{
+	if (peer->is_blocked == is_blocked)
+		return;
+	peer->is_blocked = is_blocked;
+	interest_set(peer, EPOLL_CTL_MOD);
+}
+
+/* Returns whether it is sent to the last byte; if there is no room, what is left of it waits. */
+static bool send_some(struct alloc_peer *peer, const uint8_t *bytes, unsigned int size)
+{
+	ssize_t sent = send(peer->fd, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+		alloc_peer_end(peer);
+		return false;
+	}
+	sent = MAX(sent, 0);
+	if ((unsigned int)sent == size)
+		return true;
+	if (sent || bytes == peer->rest) {
+		peer->unsent = size - (unsigned int)sent;
+		memmove(peer->rest, bytes + sent, peer->unsent);
+	}
+	block(peer, true);
+	return false;
+}
+
+static bool send_rest(struct alloc_peer *peer)
+{
+	unsigned int unsent = peer->unsent;
+
+	peer->unsent = 0;
+	return !unsent || send_some(peer, peer->rest, unsent);
+}
+
+/* An answer of which a part was sent is answered. */
+static bool answer_one(struct alloc_peer *peer)
+{
+	const struct alloc_question *question =
+		&g_array_index(peer->questions, struct alloc_question, peer->answered);
+	uint8_t answer[ALLOC_FORM_MAX];
+	bool is_sent;
+
+	alloc_answer(peer->server->alloc->model, question, answer);
+	is_sent = send_some(peer, answer, question->form);
+	if (!peer->has_ended && (is_sent || peer->unsent))
+		peer->answered++;
+	return is_sent;
+}
+
+void alloc_peer_answer(struct alloc_peer *peer)
+{
+	bool goes_on = send_rest(peer);
+
+	while (goes_on && peer->answered < peer->questions->len)
+		goes_on = answer_one(peer);
+	if (peer->has_ended)
+		return;
+	g_array_remove_range(peer->questions, 0, peer->answered);
+	peer->answered = 0;
+	if (goes_on)
+		block(peer, false);
+	if (goes_on && peer->has_closed)
+		alloc_peer_end(peer);
+}

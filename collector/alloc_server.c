@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "alloc_server.h"
+#include "log.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define BACKLOG     128
+#define READ_MOST   65536 /* of one connection, before it is another's turn */
+#define RETRY_MS    500
+#define COMPLAIN_NS 10000000000u
+
+void alloc_server_complain(struct alloc_server *server, const struct alloc_peer *peer,
+			   const char *fault)
+{
+	uint64_t now = uv_hrtime();
+
+	if (server->logged_ns && now - server->logged_ns < COMPLAIN_NS) {
+		server->unlogged++;
+		return;
+	}
+	if (server->unlogged)
+		log_warning("%lu more faults of clients of %s", server->unlogged, server->path);
+	log_warning("a client of %s, pid %d of user %u: %s", server->path, (int)peer->pid,
+		    peer->uid, fault);
+	server->logged_ns = now;
+	server->unlogged = 0;
+}
+
+static void on_timer(uv_timer_t *timer);
+static void on_answer(uv_idle_t *idle);
+
+static void timer_need(struct alloc_server *server, uint64_t ms)
+{
+	if (!uv_is_active((uv_handle_t *)&server->timer))
+		uv_timer_start(&server->timer, on_timer, ms, 0);
+}
+
+void alloc_server_await_settling(struct alloc_peer *peer)
+{
+	struct alloc_server *server = peer->server;
+
+	if (peer->waiting_link)
+		g_queue_delete_link(&server->waiting, peer->waiting_link);
+	g_queue_push_tail(&server->waiting, peer);
+	peer->waiting_link = server->waiting.tail;
+	timer_need(server, ALLOC_SETTLE_MS);
+}
+
+void alloc_server_await_answer(struct alloc_peer *peer)
+{
+	struct alloc_server *server = peer->server;
+
+	if (!peer->asking_link) {
+		g_queue_push_tail(&server->asking, peer);
+		peer->asking_link = server->asking.tail;
+	}
+	uv_idle_start(&server->answer, on_answer);
+}
+
+/* --- looking at peers ------------------------------------------------------------------------ */
+
+/* Until the last call that may have one in its hands returns, those that end are kept. */
+static void look_begin(struct alloc_server *server)
+{
+	server->depth++;
+}
+
+static void look_end(struct alloc_server *server)
+{
+	struct alloc_peer *peer;
+
+	if (--server->depth)
+		return;
+	while ((peer = g_queue_pop_head(&server->ended)))
+		g_free(peer);
+}
+
+/* A listener that always fails would keep the loop busy. */
+static void listening(struct alloc_server *server, bool on)
+{
+	struct epoll_event event = {.events = on ? EPOLLIN : 0, .data.ptr = server};
+
+	server->paused = !on;
+	epoll_ctl(server->epoll, EPOLL_CTL_MOD, server->fd, &event);
+	if (!on)
+		timer_need(server, RETRY_MS);
+}
+
+/* Those who wait now; who comes meanwhile waits for the next time. */
+static bool accept_some(struct alloc_server *server)
+{
+	struct source *source = &server->alloc->source;
+	unsigned int count;
+
+	for (count = 0; count <= BACKLOG; count++) {
+		int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
+			continue;
+		if (fd < 0 && errno != EAGAIN) {
+			source->state = SOURCE_ERROR;
+			g_snprintf(source->detail, sizeof source->detail,
+				   "cannot accept connections: %s", g_strerror(errno));
+			log_warning("%s: %s", server->path, source->detail);
+			listening(server, false);
+		}
+		if (fd < 0)
+			break;
+		alloc_peer_new(server, fd);
+	}
+	return count > 0;
+}
+
+static void on_peer_event(struct alloc_peer *peer, uint32_t events, bool all)
+{
+	if (peer->has_ended)
+		return;
+	if (events & EPOLLOUT || (peer->has_closed && events & (EPOLLHUP | EPOLLERR))) {
+		if (peer->has_closed && events & (EPOLLHUP | EPOLLERR))
+			alloc_peer_end(peer); /* nobody is there to read answers */
+		else
+			alloc_server_await_answer(peer);
+	}
+	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && !peer->has_ended && !peer->has_closed)
+		alloc_peer_read(peer, all ? MAX(alloc_peer_pending(peer), 1) : READ_MOST);
+}
+
+/* One round over all that have something; true if a connection is new. */
+static bool look(struct alloc_server *server, bool all)
+{
+	struct epoll_event events[ALLOC_MAX_PEERS + 2];
+	int count = epoll_wait(server->epoll, events, G_N_ELEMENTS(events), 0);
+	bool is_new = false;
+
+	look_begin(server);
+	for (int i = 0; i < count; i++)
+		if (events[i].data.ptr != server)
+			on_peer_event(events[i].data.ptr, events[i].events, all);
+	for (int i = 0; i < count; i++)
+		if (events[i].data.ptr == server)
+			is_new = accept_some(server);
+	look_end(server);
+	return is_new;
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+	(void)status;
+	(void)events;
+	look(poll->data, false);
+}
+
+/* For a reader: all that has been sent by now, also by those who are not accepted yet. */
+static void drain(void *data)
+{
+	struct alloc_server *server = data;
+
+	if (look(server, true))
+		look(server, true);
+}
+
+static bool is_of(const struct alloc_peer *peer, const struct process *process)
+{
+	return peer->pid == process->pid && peer->start_ticks == process->start_ticks;
+}
+
+/* Its last words count: what it freed just before its end is not a leak. */
+static void end_process(struct alloc_process *process, void *data)
+{
+	struct alloc_server *server = data;
+	GList *link, *next;
+
+	look_begin(server);
+	process->connections++; /* so that it is there until all are ended */
+	for (link = server->peers.head; link; link = next) {
+		struct alloc_peer *peer = link->data;
+
+		next = link->next;
+		if (is_of(peer, process->process))
+			alloc_peer_finish(peer);
+	}
+	alloc_process_put(server->alloc, process);
+	look_end(server);
+}
+
+/* --- later ---------------------------------------------------------------------------------- */
+
+static void settle_silent(struct alloc_server *server)
+{
+	struct alloc_peer *peer;
+	uint64_t now = uv_now(server->loop);
+
+	while ((peer = g_queue_peek_head(&server->waiting))) {
+		if (now - peer->heard_ms < ALLOC_SETTLE_MS) {
+			timer_need(server, ALLOC_SETTLE_MS - (now - peer->heard_ms));
+			return;
+		}
+		g_queue_delete_link(&server->waiting, peer->waiting_link);
+		peer->waiting_link = NULL;
+		if (alloc_stream_waits(&peer->stream))
+			alloc_peer_settle(peer);
+	}
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct alloc_server *server = timer->data;
+
+	if (server->paused) {
+		server->alloc->source.state = SOURCE_UP;
+		*server->alloc->source.detail = 0;
+		listening(server, true);
+	}
+	look_begin(server);
+	settle_silent(server);
+	look_end(server);
+}
+
+/* All that were asked before are answered from one moment, and only those: who asks on and on
+ * waits for the next round. */
+static void on_answer(uv_idle_t *idle)
+{
+	struct alloc_server *server = idle->data;
+
+	look_begin(server);
+	model_sync(server->alloc->model, NULL);
+	for (guint left = server->asking.length; left; left--) {
+		struct alloc_peer *peer = g_queue_pop_head(&server->asking);
+
+		if (!peer)
+			break;
+		peer->asking_link = NULL;
+		alloc_peer_answer(peer);
+	}
+	if (g_queue_is_empty(&server->asking))
+		uv_idle_stop(idle);
+	look_end(server);
+}
+
+/* --- beginning and end ---------------------------------------------------------------------- */
+
+/* Whoever runs a model may report: the socket is for all, as the older server's was. */
+static int listen_at(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd, error;
+
+	if (strlen(path) >= sizeof address.sun_path)
+		return -ENAMETOOLONG;
+	strcpy(address.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	if (bind(fd, (struct sockaddr *)&address, sizeof address) || chmod(path, 0666) ||
+	    listen(fd, BACKLOG)) {
+		error = -errno;
+		close(fd);
+		return error;
+	}
+	return fd;
+}
+
+static int epoll_of(int fd, void *data)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = data};
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
+
+	if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event))
+		return -errno;
+	return epoll;
+}
+
+static void note_file(struct alloc_server *server)
+{
+	struct stat st = {0};
+
+	if (lstat(server->path, &st) == 0) {
+		server->device = st.st_dev;
+		server->inode = st.st_ino;
+	}
+}
+
+/* Another server may have come in our place. */
+static void remove_file(const struct alloc_server *server)
+{
+	struct stat st;
+
+	if (lstat(server->path, &st) == 0 && st.st_dev == server->device &&
+	    st.st_ino == server->inode)
+		unlink(server->path);
+}
+
+int alloc_server_init(struct alloc_server *server, uv_loop_t *loop, struct alloc *alloc,
+		      const char *path)
+{
+	int error;
+
+	*server = (struct alloc_server){.loop = loop, .alloc = alloc, .fd = listen_at(path)};
+	if (server->fd < 0)
+		return server->fd;
+	server->path = g_strdup(path);
+	note_file(server);
+	server->epoll = epoll_of(server->fd, server);
+	error = server->epoll < 0 ? server->epoll
+				  : uv_poll_init(loop, &server->poll, server->epoll);
+	if (error) {
+		remove_file(server);
+		close(server->fd);
+		server->fd = -1;
+		return error;
+	}
+	server->users = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+	g_queue_init(&server->peers);
+	g_queue_init(&server->waiting);
+	g_queue_init(&server->asking);
+	g_queue_init(&server->ended);
+	uv_timer_init(loop, &server->timer);
+	uv_idle_init(loop, &server->answer);
+	server->poll.data = server->timer.data = server->answer.data = server;
+	uv_poll_start(&server->poll, UV_READABLE, on_readable);
+	alloc->server = server;
+	alloc->drain = drain;
+	alloc->end = end_process;
+	alloc->source.state = SOURCE_UP;
+	*alloc->source.detail = 0;
+	return 0;
+}
+
+void alloc_server_close(struct alloc_server *server)
+{
+	if (!server->path || server->fd < 0)
+		return;
+	look_begin(server);
+	while (!g_queue_is_empty(&server->peers))
+		alloc_peer_end(g_queue_peek_head(&server->peers));
+	look_end(server);
+	server->alloc->drain = NULL;
+	server->alloc->source.state = SOURCE_DOWN;
+	remove_file(server);
+	uv_close((uv_handle_t *)&server->poll, NULL);
+	uv_close((uv_handle_t *)&server->timer, NULL);
+	uv_close((uv_handle_t *)&server->answer, NULL);
+	close(server->epoll);
+	close(server->fd);
+	server->fd = -1;
+}
+
+void alloc_server_fini(struct alloc_server *server)
+{
+	if (server->users)
+		g_hash_table_destroy(server->users);
+	g_free(server->path);
+}
