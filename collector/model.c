@@ -81,6 +81,11 @@ bool process_is_untracked(const struct process *process)
 	return true;
 }
 
+bool process_lists_buffers(const struct process *process)
+{
+	return process->joined[SOURCE_NATIVE] || process->joined[SOURCE_ALLOC_SERVER];
+}
+
 uint64_t process_peak(const struct model *model, const struct process *process, enum kind kind,
 		      uint64_t used_bytes)
 {
@@ -112,15 +117,17 @@ void process_errors(const struct model *model, const struct process *process,
 size_t process_buffers(const struct model *model, const struct process *process,
 		       struct buffer_cursor *cursor, struct buffer *rows, size_t room)
 {
-	for (; cursor->rank < SOURCE_COUNT; cursor->rank++, cursor->next = 0) {
+	while (cursor->rank < SOURCE_COUNT) {
 		struct source *source = model->by_rank[cursor->rank];
-		struct buffer_cursor own = {.next = cursor->next};
-		size_t count;
+		struct buffer_cursor own = {.next = cursor->next, .done = true};
+		size_t count = 0;
 
-		if (!process->joined[cursor->rank] || !source->ops->buffers)
-			continue;
-		count = source->ops->buffers(source, process, &own, rows, room);
-		cursor->next = own.next;
+		if (process->joined[cursor->rank] && source->ops->buffers) {
+			own.done = false;
+			count = source->ops->buffers(source, process, &own, rows, room);
+		}
+		cursor->rank += own.done;
+		cursor->next = own.done ? 0 : own.next;
 		if (count || !own.done)
 			return count;
 	}

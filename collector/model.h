@@ -188,6 +188,9 @@ struct source *process_source(const struct model *model, const struct process *p
 /* No source knows what it holds, only that it has devices open. */
 bool process_is_untracked(const struct process *process);
 
+/* Some source of it knows each buffer, and not only sums. */
+bool process_lists_buffers(const struct process *process);
+
 /* What could not be recorded inside the process, by all its sources. */
 void process_errors(const struct model *model, const struct process *process,
 		    struct recording_errors *errors);

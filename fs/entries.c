@@ -69,6 +69,12 @@ static bool is_tracked(const struct spot *dir, enum kind kind)
 	return !process_is_untracked(dir->process);
 }
 
+static bool has_buffers(const struct spot *dir, enum kind kind)
+{
+	(void)kind;
+	return process_lists_buffers(dir->process);
+}
+
 static bool is_tracked_here(const struct spot *dir, enum kind kind)
 {
 	const struct holding *holding = process_holding(dir->process, dir->device);
@@ -166,7 +172,7 @@ static const struct entry process_entries[] = {
 	 .render = render_buffers,
 	 .shape = SHAPE_TABLE,
 	 .mode = 0400,
-	 .exists = is_tracked},
+	 .exists = has_buffers},
 };
 
 static const struct entry holding_entries[] = {
