@@ -138,12 +138,13 @@ def minimal_file_system(build, directory):
 
 
 @contextlib.contextmanager
-def daemon(build, directory, name):
+def daemon(build, directory, name, *options):
     """Yields (server, mount, socket) of a ttmemd that has no clients yet."""
     need_fuse()
     mount = os.path.join(directory, name)
     socket = mount + ".sock"
-    command = [os.path.join(build, "ttmemd"), "--foreground", "--mount", mount, "--socket", socket]
+    command = [os.path.join(build, "ttmemd"), "--foreground", "--mount", mount, "--socket", socket,
+               *options]
     with served(command, "ttmemd", mount, "version") as server:
         yield server, mount, socket
 
@@ -184,3 +185,31 @@ def clients(build, count, server, mount, socket):
         yield path
     finally:
         end_clients(attach)
+
+
+@contextlib.contextmanager
+def metal_process(build, directory):
+    """A ttmemd, and a model that publishes in TT-Metal's shared memory on device 0 and then waits.
+    Yields the path of device 0's dram_used."""
+    shm = os.path.join(directory, "shm")
+    os.mkdir(shm)
+    with daemon(build, directory, "ttmemd-metal", "--shm", shm) as (server, mount, _):
+        model = subprocess.Popen(
+            [os.path.join(build, "ttmem-sim"), "--as", "tt-metal", "--shm", shm, "--model", "resnet50",
+             "--load-ms", "0", "--step-ms", "1000000", "--quiet"],
+            env=clean_environment(), stdin=subprocess.DEVNULL, start_new_session=True)
+        path = os.path.join(mount, "device0", "dram_used")
+        try:
+            wait_for(lambda: (read_text(path) or "0\n") != "0\n",
+                     lambda: f"{path} shows nothing; the daemon: {log_of(mount)}", server)
+            yield path
+        finally:
+            end(model)
+            for name in os.listdir(shm):
+                os.unlink(os.path.join(shm, name))
+
+
+def own_memory(pid):
+    """Resident bytes of a process that are its own."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith("RssAnon:"))

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 
-from mounts import Failed, Skipped, clean_environment
+from mounts import Failed, Skipped, clean_environment, own_memory
 
 EXIT_SKIPPED = 77  # bench/measure.h
 TIMEOUT_SEC = 120
@@ -63,6 +63,18 @@ def tracking(build, directory, quick):
     measurements["socket"] = program(off, "socketcost", *pinned)
     measurements["off"] = program(off, "offcost")
     return measurements
+
+
+def traffic(build, server, socket, quick):
+    """{name: function} of what sends the older protocol's events, to us and to a process that throws
+    them away."""
+    program = [os.path.join(build, "bench", "alloctraffic"), "-e", "100000" if quick else "500000"]
+
+    def to_us():
+        figures = run_json([*program, socket], clean_environment())
+        return figures | {"memory_bytes": own_memory(server.pid)}
+
+    return {"traffic": to_us, "drain": lambda: run_json(program, clean_environment())}
 
 
 def first_readable(candidates):

@@ -11,6 +11,7 @@ OFF = "Tracking off"
 USERS = "In users' terms"
 READ = "One open, read and close of a file"
 SCALE = "The same with many processes on the device"
+TRAFFIC = "Events of the older server's protocol, from four processes"
 
 
 @dataclasses.dataclass
@@ -152,10 +153,40 @@ def read_rows(rounds):
     return [
         *read_row(rounds, "busy", words, "median_us", "minimal", minimal, at_most(1.1)),
         *read_row(rounds, "busy", f"{words}, 99th percentile", "p99_us", "minimal", minimal),
+        *metal_row(rounds),
         *read_row(rounds, "busy", words, "median_us", "sysfs", "a sysfs file"),
         *read_row(rounds, "busy", words, "median_us", "procfs", "a procfs file"),
         *read_row(rounds, "rested", f"{words}, {rested}", "median_us", "minimal", minimal),
         *read_row(rounds, "rested", f"{words}, {rested}", "median_us", "sysfs", "a sysfs file"),
+    ]
+
+
+def metal_row(rounds):
+    values = column(rounds, "busy", "metal", "median_us")
+    baseline = column(rounds, "busy", "ttmemd 1", "median_us")
+    if not values or not baseline:
+        return []
+    return [make_row(READ, "device0/dram_used, fed by TT-Metal", "us", values, baseline,
+                     "fed by a ledger", target=at_most(1.5))]
+
+
+def traffic_rows(rounds):
+    events, seconds = column(rounds, "traffic", "events"), column(rounds, "traffic", "seconds")
+    drained = column(rounds, "drain", "seconds")
+    if not events or not drained:
+        return []
+    rates = [e / s for e, s in zip(events, seconds)]
+    baseline = [e / s for e, s in zip(events, drained)]
+    memory = column(rounds, "traffic", "memory_bytes")
+    more = f"daemon's memory, {len(rounds) - 1} rounds of {events[0]:,} events after the first"
+    return [
+        make_row(TRAFFIC, "events a second, counted", "/s", rates, baseline, "thrown away",
+                 target=Target(">= 500,000", "value", lambda value: value >= 500_000)),
+        make_row(TRAFFIC, "bytes that are missing", "",
+                 [abs(b) for b in column(rounds, "traffic", "missing_bytes")],
+                 target=Target("0 in all", "highest", lambda value: value == 0)),
+        make_row(TRAFFIC, more, "KiB", [(memory[-1] - memory[0]) / 1024],
+                 target=Target("<= 256 KiB", "value", lambda value: value <= 256)),
     ]
 
 
@@ -177,5 +208,5 @@ def scale_rows(rounds):
 
 
 def all_rows(rounds):
-    return [row for rows in (tracking_rows, off_rows, users_rows, read_rows, scale_rows)
+    return [row for rows in (tracking_rows, off_rows, users_rows, read_rows, scale_rows, traffic_rows)
             for row in rows(rounds)]

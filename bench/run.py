@@ -65,7 +65,19 @@ class Run:
             with self.noting(f"{count} attached"):
                 paths[f"ttmemd {count}"] = self.stack.enter_context(
                     mounts.clients(build, count, *server))
+        with self.noting("ttmemd, fed by TT-Metal"):
+            paths["metal"] = self.stack.enter_context(
+                mounts.metal_process(build, self.directory))
         return paths
+
+    def start_traffic(self):
+        """What measures the older server's protocol."""
+        socket = os.path.join(self.directory, "alloc.sock")
+        with self.noting("ttmemd, as allocation server"):
+            server, _, _ = self.stack.enter_context(mounts.daemon(
+                self.options.build, self.directory, "ttmemd-alloc", f"--alloc-server={socket}"))
+            return programs.traffic(self.options.build, server, socket, self.options.quick)
+        return {}
 
     def measure_round(self, measurements):
         """Some measurements can heat up or push out what the next one uses: no fixed order."""
@@ -80,6 +92,7 @@ class Run:
     def measure(self):
         options = self.options
         measurements = programs.tracking(options.build, self.directory, options.quick)
+        measurements |= self.start_traffic()
         measurements |= programs.reading(options.build, self.start_mounts(), options.quick)
         for number in range(options.rounds):
             print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
