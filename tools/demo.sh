@@ -13,7 +13,7 @@ build=${1:-$tools/../build}
 duration=${2:-0}
 rounds=3
 
-daemon='' timer='' work='' mount_dir='' socket=''
+daemon='' timer='' opener='' work='' mount_dir='' socket=''
 sims=()
 made=() # directories, in the order in which they were made
 failed=0
@@ -78,6 +78,7 @@ unmount_leftover() {
 remove_files() {
 	# The log explains a failure, so it outlives one.
 	[[ -n $work ]] && ((!failed)) && rm -f -- "$work/ttmemd.log" "$work/models.log"
+	[[ -n $work ]] && rm -rf -- "$work/driver" "$work/shm"
 	for ((i = ${#made[@]} - 1; i >= 0; i--)); do
 		rmdir -- "${made[i]}" 2>/dev/null || ((failed)) ||
 			complain "cannot remove ${made[i]}"
@@ -90,12 +91,14 @@ is_ours() { [[ " ${made[*]} " == *" $1 "* ]]; }
 remove_leftovers() {
 	is_ours "${socket%/*}" && rm -f -- "$socket" "$socket.lock"
 	is_ours "$mount_dir" && rm -f -- "$mount_dir.lock"
+	rm -f -- "$work/alloc.sock" "$work/alloc.sock.lock"
 }
 
 end_processes() {
 	local pid
 	title 'Ending the models, then the daemon'
 	stop "$timer" sleep
+	stop "$opener" sleep
 	for pid in "${sims[@]}"; do stop "$pid" ttmem-sim; done
 	stop "$daemon" ttmemd
 	unmount_leftover
@@ -117,8 +120,8 @@ finish() {
 # --- beginning ----------------------------------------------------------------------------------
 
 check_requirements() {
-	[[ -x $build/ttmemd && -x $build/ttmem-sim ]] ||
-		die "$build has no ttmemd and ttmem-sim: build them first (make)"
+	[[ -x $build/ttmemd && -x $build/ttmem-sim && -x $build/ttmem-fake-driver ]] ||
+		die "$build lacks ttmemd, ttmem-sim or ttmem-fake-driver: build them first (make)"
 	[[ $duration =~ ^[0-9]{1,6}$ ]] || { complain "SECONDS is not a number: $duration"; exit 64; }
 	[[ -e /dev/fuse ]] ||
 		die '/dev/fuse is missing: load the kernel module (modprobe fuse), or start the container with --device /dev/fuse --cap-add SYS_ADMIN'
@@ -181,9 +184,19 @@ await() {
 
 is_ready() { timeout 2 cat "$mount_dir/version" >/dev/null 2>&1; }
 
+# What the driver of four cards would show. No card is touched: a machine that has some keeps its own.
+make_driver() {
+	rm -rf -- "$work/driver" "$work/shm"
+	mkdir -p -- "$work/driver" "$work/shm"
+	"$build/ttmem-fake-driver" --root "$work/driver" --devices n300,n300,n150,p150a ||
+		die "the driver's tree could not be made"
+}
+
 start_daemon() {
 	# A session of its own keeps the terminal's Ctrl-C from it: finish() ends things in order.
 	setsid "$build/ttmemd" --foreground --mount "$mount_dir" --socket "$socket" \
+		--shm "$work/shm" --alloc-server="$work/alloc.sock" \
+		--driver-sysfs "$work/driver/class/tenstorrent" --driver-procfs "$work/driver/proc" \
 		>"$work/ttmemd.log" 2>&1 9<&- &
 	daemon=$!
 	await 10 is_ready && return
@@ -192,7 +205,7 @@ start_daemon() {
 
 # start_sim MODEL OPTIONS...
 start_sim() {
-	setsid "$build/ttmem-sim" --model "$@" >>"$work/models.log" 2>&1 9<&- &
+	setsid "$build/ttmem-sim" --hold "$work/driver" --model "$@" >>"$work/models.log" 2>&1 9<&- &
 	sims+=("$!")
 	printf '  %-11s pid %-7s %s\n' "$1" "$!" "${*:2}"
 }
@@ -200,9 +213,19 @@ start_sim() {
 start_models() {
 	: >"$work/models.log"
 	start_sim llama-8b --devices 0,1 --seed 1 --load-ms 120
-	start_sim mistral-7b --devices 2 --seed 2 --load-ms 60
-	start_sim whisper --devices 3 --seed 3 --load-ms 40 --step-ms 300
-	start_sim resnet50 --devices 3 --seed 4 --load-ms 20 --step-ms 60
+	start_sim mistral-7b --devices 2 --seed 2 --load-ms 60 --board n150 --as tt-metal --shm "$work/shm"
+	start_sim whisper --devices 3 --seed 3 --load-ms 40 --step-ms 300 \
+		--as alloc-server --alloc-socket "$work/alloc.sock"
+	start_sim resnet50 --devices 3 --seed 4 --load-ms 20 --step-ms 60 --board p150a
+	open_device
+}
+
+# A process that has a device open and reports nothing: somebody's shell, perhaps.
+open_device() {
+	sleep 1000000 9<&- &
+	opener=$!
+	echo "$opener" | flock "$work/driver/.lock" tee -a "$work/driver/proc/1/pids" >/dev/null
+	printf '  %-11s pid %-7s %s\n' sleep "$opener" 'holds device 1 open, and says nothing'
 }
 
 all_hold_memory() {
@@ -240,8 +263,12 @@ show_round() {
 show_details() {
 	local pid=${sims[1]}
 	title 'In detail'
+	show 'cat sources'
+	show 'grep . pids/[0-9]*/source'
+	show 'cat device2/board device2/dram_total device2/capacity_source'
 	show "grep -v ' 0\$' device2/stat"
 	show "grep -v ' 0\$' pids/$pid/stat"
+	pid=${sims[0]}
 	show "head -n 4 pids/$pid/buffers"
 	show "tail -n 4 pids/$pid/buffers"
 }
@@ -300,6 +327,7 @@ main() {
 	choose_places
 
 	title "ttmem: device memory by process, as files in $mount_dir"
+	make_driver
 	start_daemon
 	SECONDS=0
 	start_models
