@@ -8,6 +8,11 @@ static uint64_t add_capped(uint64_t a, uint64_t b)
 	return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 static uint64_t rest(uint64_t from, uint64_t take)
 {
 	return from > take ? from - take : 0;
@@ -28,11 +33,11 @@ static uint64_t sum_of(const uint64_t *values, unsigned int count)
 	return sum;
 }
 
-/* Divides what is on a chip in proportion to what the processes have left, exactly: each gets what
- * all up to it should have, less what those before it got. */
-static void divide(struct metal_split *split, unsigned int chip, uint64_t bytes)
+/* Divides what is on a chip in proportion to what the processes have left (which is not less),
+ * exactly: each gets what all up to it should have, less what those before it got. */
+static void divide(struct metal_split *split, unsigned int chip, uint64_t bytes, uint64_t all)
 {
-	uint64_t all = sum_of(split->home, split->processes), before = 0, given = 0;
+	uint64_t before = 0, given = 0;
 
 	for (unsigned int i = 0; i < split->processes; i++) {
 		uint64_t due;
@@ -54,13 +59,15 @@ void metal_split(struct metal_split *split)
 	for (unsigned int i = 0; i < split->processes; i++)
 		split->home[i] = split->held[i];
 	for (unsigned int chip = 0; chip < split->chips; chip++) {
+		uint64_t left = sum_of(split->home, split->processes);
 		uint64_t bytes = split->on_chip[chip];
 
 		if (claimed > living)
 			bytes = scale(bytes, living, claimed);
+		bytes = least(bytes, left); /* it is more when `claimed` was capped */
 		split->chip_unattributed[chip] = split->on_chip[chip] - bytes;
 		ghosts = rest(ghosts, split->chip_unattributed[chip]);
-		divide(split, chip, bytes);
+		divide(split, chip, bytes, left);
 	}
 	split->home_unattributed = ghosts;
 }
