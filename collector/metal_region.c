@@ -56,6 +56,16 @@ static void sums_take(struct metal_sums *sums, const struct layout *layout, cons
 	}
 }
 
+/* Before layout 3 the first chip has the number of an unused one. */
+static bool is_first(const struct metal_sums *sums, const struct layout *layout)
+{
+	bool has_something = sums->wrapped;
+
+	for (int kind = 0; kind < KIND_COUNT; kind++)
+		has_something |= sums->bytes[kind] > 0;
+	return has_something && !layout->unused_chip;
+}
+
 static void chips_take(struct metal_region *region, const struct layout *layout,
 		       const uint8_t *bytes)
 {
@@ -64,11 +74,11 @@ static void chips_take(struct metal_region *region, const struct layout *layout,
 		const uint8_t *at = bytes + layout->chips + i * layout->chip_size;
 		struct metal_chip *chip = &region->chips[region->chip_count];
 
-		if (u32_at(at) == layout->unused_chip)
+		sums_take(&chip->sums, layout, at + 8);
+		if (u32_at(at) == layout->unused_chip && !is_first(&chip->sums, layout))
 			continue;
 		chip->id = u32_at(at);
 		chip->is_remote = u32_at(at + 4);
-		sums_take(&chip->sums, layout, at + 8);
 		region->chip_count++;
 	}
 }
