@@ -23,11 +23,12 @@ static uint64_t clock_ns(clockid_t clock)
 static bool was_there(uint64_t start_ticks, uint64_t updated_ns)
 {
 	uint64_t start = proc_ticks_to_boot_ns(start_ticks);
-	uint64_t boot = clock_ns(CLOCK_BOOTTIME);
+	uint64_t monotonic = clock_ns(CLOCK_MONOTONIC);
+	uint64_t boot = clock_ns(CLOCK_BOOTTIME); /* last: it is never behind */
 
 	if (updated_ns >= EPOCH_FROM_NS)
 		return updated_ns >= clock_ns(CLOCK_REALTIME) - boot + start;
-	return updated_ns && updated_ns + (boot - clock_ns(CLOCK_MONOTONIC)) >= start;
+	return updated_ns && updated_ns + (boot - monotonic) >= start;
 }
 
 static bool is_plausible(const struct metal *metal, pid_t pid, const struct metal_slot *slot,
