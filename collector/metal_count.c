@@ -126,6 +126,12 @@ static GArray *parts_make(struct metal_file *file, const struct living *living)
 	return parts;
 }
 
+static void settle(const GArray *parts)
+{
+	for (guint i = 0; i < parts->len; i++)
+		metal_process_settle(g_array_index(parts, struct metal_part, i).share->owner);
+}
+
 /* New parts come before the old ones go, so that a process that stays keeps its holdings. */
 void metal_parts_replace(struct metal_file *file, GArray *parts)
 {
@@ -137,11 +143,12 @@ void metal_parts_replace(struct metal_file *file, GArray *parts)
 
 		for (int kind = 0; kind < KIND_COUNT; kind++)
 			part->share->used[kind] -= part->bytes[kind];
-		metal_share_put(file->metal, part->share);
 	}
+	settle(old);
+	settle(parts);
+	for (guint i = 0; i < old->len; i++)
+		metal_share_put(file->metal, g_array_index(old, struct metal_part, i).share);
 	g_array_free(old, TRUE);
-	for (guint i = 0; i < parts->len; i++)
-		metal_process_settle(g_array_index(parts, struct metal_part, i).share->owner);
 }
 
 void metal_count(struct metal_file *file)
