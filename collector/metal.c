@@ -73,6 +73,22 @@ static void report(struct metal *metal)
 	report_faults(metal);
 }
 
+/* Which device a chip is can depend on regions that were read after its gateway's. */
+static void chips_again(struct metal *metal)
+{
+	if (!metal->counted)
+		return;
+	metal->counted = false;
+	for (guint i = 0; i < metal->files->len; i++) {
+		struct metal_file *file = metal->files->pdata[i];
+
+		if (!metal_chips_moved(file))
+			continue;
+		file->is_stale = true;
+		metal_file_look(file);
+	}
+}
+
 static void metal_sync(struct source *source, const struct device *only)
 {
 	struct metal *metal = (struct metal *)source;
@@ -86,6 +102,7 @@ static void metal_sync(struct source *source, const struct device *only)
 		if (is_over(file))
 			metal_file_free(file);
 	}
+	chips_again(metal);
 	if (metal->report)
 		report(metal);
 }

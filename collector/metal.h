@@ -28,6 +28,8 @@ struct metal {
 	GHashTable *members; /* pid -> struct metal_member */
 	uint64_t listed_ns;  /* when directories without inotify were last listed */
 	bool report;         /* what `sources` says must be made anew */
+	bool counted;        /* some file has been since chips were last looked at */
+	uint64_t last_mark;
 	/* Finds out who is in a directory's pid namespaces, and then calls
 	 * metal_dir_set_namespace(). NULL: nobody can. */
 	void (*want_namespace)(uint64_t dir_serial, const GArray *namespaces, void *data);
@@ -82,6 +84,7 @@ struct metal_process {
 	struct process *process;
 	GPtrArray *shares;
 	uint64_t peak[KIND_COUNT];
+	uint64_t mark; /* of those that are looked for */
 };
 
 /* What a slot adds to a share. */
@@ -161,6 +164,7 @@ struct metal_file *metal_file_named(const struct metal_dir *dir, uint64_t id);
 /* metal_bind.c */
 bool metal_bind_device(struct metal_file *file);
 void metal_bind_chips(struct metal_file *file);
+bool metal_chips_moved(const struct metal_file *file);
 void metal_unbind(struct metal_file *file);
 
 /* metal_count.c */

@@ -45,24 +45,37 @@ bool metal_bind_device(struct metal_file *file)
 	return file->device;
 }
 
-static bool share_a_process(const struct metal_file *a, const struct metal_file *b)
+/* False if it has none. */
+static bool processes_mark(const struct metal_file *file)
+{
+	uint64_t mark = ++file->metal->last_mark;
+	bool any = false;
+
+	for (int i = 0; i < METAL_SLOTS; i++)
+		if (file->seats[i].owner) {
+			file->seats[i].owner->mark = mark;
+			any = true;
+		}
+	return any;
+}
+
+static bool has_marked(const struct metal_file *file)
 {
 	for (int i = 0; i < METAL_SLOTS; i++)
-		for (int j = 0; a->seats[i].owner && j < METAL_SLOTS; j++)
-			if (a->seats[i].owner == b->seats[j].owner)
-				return true;
+		if (file->seats[i].owner && file->seats[i].owner->mark == file->metal->last_mark)
+			return true;
 	return false;
 }
 
 /* Numbers of chips are a process's own. So a chip behind a gateway is a region's chip only if a
- * process that has both open numbers them alike. */
+ * process that has both open (those of `file` are marked) numbers them alike. */
 static struct device *chip_by_region(const struct metal_file *file, uint32_t id)
 {
 	for (guint i = 0; i < file->metal->files->len; i++) {
 		const struct metal_file *other = file->metal->files->pdata[i];
 
 		if (other != file && other->dir == file->dir && other->device != file->device &&
-		    (uint32_t)other->now.logical_id == id && share_a_process(file, other))
+		    (uint32_t)other->now.logical_id == id && has_marked(other))
 			return other->device;
 	}
 	return NULL;
@@ -109,18 +122,44 @@ static void chip_set(struct metal_file *file, unsigned int place, struct device 
 		device_release(file->metal, before);
 }
 
+static bool is_remote(const struct metal_file *file, unsigned int place)
+{
+	return place < file->now.chip_count && file->now.chips[place].is_remote;
+}
+
+/* Once nobody is left to tell, what was known stays. */
 void metal_bind_chips(struct metal_file *file)
 {
-	const struct metal_region *now = &file->now;
+	bool any = processes_mark(file);
 
 	for (unsigned int i = 0; i < METAL_CHIPS; i++) {
-		bool is_remote = i < now->chip_count && now->chips[i].is_remote;
-		struct device *device = is_remote ? chip_by_region(file, now->chips[i].id) : NULL;
+		uint32_t id = file->now.chips[i].id;
+		struct device *device = NULL;
 
-		if (is_remote && !device)
-			device = chip_of_its_own(file, now->chips[i].id);
+		if (is_remote(file, i))
+			device = any ? chip_by_region(file, id) : file->chips[i];
+		if (is_remote(file, i) && !device)
+			device = chip_of_its_own(file, id);
 		chip_set(file, i, device);
 	}
+}
+
+/* Whether a chip is another device by what is known of the other regions now. */
+bool metal_chips_moved(const struct metal_file *file)
+{
+	bool moved = false;
+
+	if (!file->now.chip_count || !processes_mark(file))
+		return false;
+	for (unsigned int i = 0; !moved && i < METAL_CHIPS; i++) {
+		const struct device *is = file->chips[i], *should;
+
+		if (!is || !is_remote(file, i))
+			continue;
+		should = chip_by_region(file, file->now.chips[i].id);
+		moved = should ? should != is : !is->identity.gateway_asic_id;
+	}
+	return moved;
 }
 
 /* The file goes: its devices are perhaps not known to this source any more. */

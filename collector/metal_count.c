@@ -160,5 +160,6 @@ void metal_count(struct metal_file *file)
 	living_find(file, &living);
 	metal_bind_chips(file);
 	metal_parts_replace(file, parts_make(file, &living));
+	file->metal->counted = true;
 	file->metal->source.last_update_ns = file->metal->model->now_ns();
 }
