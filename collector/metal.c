@@ -62,10 +62,12 @@ static void report(struct metal *metal)
 		const struct metal_dir *dir = metal->dirs->pdata[i];
 
 		there += dir->fd >= 0;
-		if (dir->fd < 0) {
+		if (dir->is_full || (dir->fd < 0 && !dir->is_twin)) {
 			source->state = SOURCE_ERROR;
 			g_snprintf(source->detail, sizeof source->detail,
-				   "%s is not there or cannot be read", dir->path);
+				   dir->is_full ? "%s has more regions than are read"
+						: "%s is not there or cannot be read",
+				   dir->path);
 		}
 	}
 	if (!there)

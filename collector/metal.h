@@ -3,9 +3,9 @@
  * The source of TT-Metal's own shared memory: every tt_device_<id>_memory in some directories. The
  * files are read with pread, never mapped and never written: a mapping could be cut off below us.
  *
- * metal.c has the source, metal_dir.c the directories, metal_file.c the files, metal_bind.c their
- * devices, metal_process.c whose a slot is, and metal_count.c what each process holds. Knows
- * nothing of libuv; nothing happens here unless somebody reads.
+ * metal.c has the source, metal_dir.c the directories, metal_sight.c who sees them, metal_file.c
+ * the files, metal_bind.c their devices, metal_process.c whose a slot is, and metal_count.c what
+ * each process holds. Knows nothing of libuv; nothing happens here unless somebody reads.
  *
  * A slot counts while its process lives and was there at the slot's last update. In a container's
  * directory the numbers of processes are the container's own: see metal_member_add().
@@ -15,9 +15,11 @@
 
 #include "metal_region.h"
 #include "model.h"
+#include <sys/stat.h>
 
-#define METAL_MAX_FILES 1024 /* in all directories */
-#define METAL_MAX_DIRS  256
+#define METAL_MAX_FILES          1024 /* in all directories */
+#define METAL_MAX_FILES_PER_USER 128  /* of a user who is neither root nor the daemon's own */
+#define METAL_MAX_DIRS           256
 
 struct metal {
 	struct source source;
@@ -26,7 +28,7 @@ struct metal {
 	GPtrArray *dirs;     /* struct metal_dir */
 	GPtrArray *files;    /* struct metal_file */
 	GHashTable *members; /* pid -> struct metal_member */
-	uint64_t listed_ns;  /* when directories without inotify were last listed */
+	uint64_t looked_ns;  /* when it was last looked for what inotify does not tell */
 	bool report;         /* what `sources` says must be made anew */
 	bool counted;        /* some file has been since chips were last looked at */
 	uint64_t last_mark;
@@ -48,6 +50,8 @@ struct metal_dir {
 	dev_t device;
 	ino_t inode;
 	bool unlisted;      /* must be listed */
+	bool is_twin;       /* another one is the same, and is read; then `fd` is -1 */
+	bool is_full;       /* there is more than may be read */
 	GPtrArray *members; /* struct metal_member */
 	GArray *namespace;  /* struct metal_number: who else is there */
 	bool asks;          /* somebody is to be sent to find out */
@@ -153,7 +157,11 @@ void metal_dir_set_namespace(struct metal *metal, uint64_t dir_serial, GArray *n
 void metal_dirs_look(struct metal *metal);
 struct metal_dir *metal_dir_new(struct metal *metal, const char *path, int fd);
 void metal_dir_free(struct metal_dir *dir);
+struct metal_dir *metal_dir_same(const struct metal *metal, const struct stat *st);
+
+/* metal_sight.c */
 bool metal_dir_ask(struct metal_dir *dir);
+void metal_dir_send_out(struct metal_dir *dir);
 
 /* metal_file.c */
 void metal_file_open(struct metal_dir *dir, const char *name);

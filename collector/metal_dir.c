@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The directories with regions: the host's own, and those that containers have. */
+/* The directories with regions: the host's own, and those that containers have. Who sees them is in
+ * metal_sight.c. */
 #include "metal.h"
 #include <dirent.h>
 #include <errno.h>
@@ -16,7 +17,6 @@
 #define VANISHES (IN_DELETE | IN_MOVED_FROM)
 #define ENDS     (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED | IN_UNMOUNT)
 #define AGAIN_NS 100000000u /* between two lists of what inotify does not tell of */
-#define ASK_NS   200000000u /* between two looks into a pid namespace */
 
 static void dir_close(struct metal_dir *dir)
 {
@@ -54,12 +54,35 @@ static void dir_set(struct metal_dir *dir, int fd)
 	dir->metal->report = true;
 }
 
+struct metal_dir *metal_dir_same(const struct metal *metal, const struct stat *st)
+{
+	for (guint i = 0; i < metal->dirs->len; i++) {
+		struct metal_dir *dir = metal->dirs->pdata[i];
+
+		if (dir->fd >= 0 && dir->device == st->st_dev && dir->inode == st->st_ino)
+			return dir;
+	}
+	return NULL;
+}
+
+static void twin_set(struct metal_dir *dir, bool is_twin)
+{
+	dir->metal->report |= dir->is_twin != is_twin;
+	dir->is_twin = is_twin;
+}
+
+/* Two paths can mean one directory, which must count once. */
 static void dir_open(struct metal_dir *dir)
 {
 	int fd = open(dir->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+	bool fine = fd >= 0 && !fstat(fd, &st);
 
-	if (fd >= 0)
+	twin_set(dir, fine && metal_dir_same(dir->metal, &st));
+	if (fine && !dir->is_twin)
 		dir_set(dir, fd);
+	else if (fd >= 0)
+		close(fd);
 }
 
 struct metal_dir *metal_dir_new(struct metal *metal, const char *path, int fd)
@@ -136,12 +159,12 @@ static void dir_list(struct metal_dir *dir)
 	DIR *stream = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *entry;
 
-	dir->unlisted = false;
-	if (!stream) {
+	if (!stream) { /* no descriptor is free, perhaps: the next time */
 		if (fd >= 0)
 			close(fd);
 		return;
 	}
+	dir->unlisted = dir->is_full = false;
 	while ((entry = readdir(stream)))
 		metal_file_open(dir, entry->d_name);
 	closedir(stream);
@@ -179,10 +202,10 @@ static void event_take(struct metal *metal, const struct inotify_event *event)
 	if (event->mask & IN_Q_OVERFLOW)
 		for (guint i = 0; i < metal->dirs->len; i++)
 			((struct metal_dir *)metal->dirs->pdata[i])->unlisted = true;
-	if (!dir || dir->unlisted)
-		return;
-	if (event->mask & ENDS)
+	if (dir && event->mask & ENDS)
 		dir_ended(dir);
+	else if (!dir || dir->unlisted)
+		return;
 	else if (event->len && event->mask & APPEARS)
 		metal_file_open(dir, event->name);
 	else if (event->len && event->mask & VANISHES)
@@ -208,152 +231,39 @@ static void events_take(struct metal *metal)
 	}
 }
 
-/* Directories that were missing, and those that inotify does not watch. */
+/* As long as we have it open, nothing tells that a directory was removed; nor that one above it was
+ * moved, or something mounted there. */
+static bool is_elsewhere(const struct metal_dir *dir)
+{
+	struct stat st;
+
+	return dir->fd >= 0 &&
+	       (stat(dir->path, &st) || st.st_dev != dir->device || st.st_ino != dir->inode);
+}
+
+static void host_dir_check(struct metal_dir *dir)
+{
+	if (is_elsewhere(dir))
+		dir_ended(dir);
+	if (dir->fd < 0)
+		dir_open(dir);
+}
+
+/* Directories that were missing or are others now, and those that inotify does not watch. */
 static void look_again(struct metal *metal)
 {
 	uint64_t now = metal->model->now_ns();
 
-	if (now - metal->listed_ns < AGAIN_NS && now >= metal->listed_ns)
+	if (now - metal->looked_ns < AGAIN_NS && now >= metal->looked_ns)
 		return;
-	metal->listed_ns = now;
+	metal->looked_ns = now;
 	for (guint i = 0; i < metal->dirs->len; i++) {
 		struct metal_dir *dir = metal->dirs->pdata[i];
 
-		if (dir->fd < 0 && dir->is_host)
-			dir_open(dir);
+		if (dir->is_host)
+			host_dir_check(dir);
 		dir->unlisted |= dir->fd >= 0 && dir->watch < 0;
 	}
-}
-
-/* --- who sees it ---------------------------------------------------------------------------- */
-
-static struct metal_dir *dir_seen(const struct metal *metal, int dirfd)
-{
-	struct stat st;
-
-	if (dirfd < 0 || fstat(dirfd, &st))
-		return NULL;
-	for (guint i = 0; i < metal->dirs->len; i++) {
-		struct metal_dir *dir = metal->dirs->pdata[i];
-
-		if (dir->fd >= 0 && dir->device == st.st_dev && dir->inode == st.st_ino)
-			return dir;
-	}
-	return NULL;
-}
-
-/* Those whose owner was not found may have one now. */
-static void owners_again(struct metal_dir *dir)
-{
-	for (guint i = 0; i < dir->metal->files->len; i++) {
-		struct metal_file *file = dir->metal->files->pdata[i];
-
-		for (int place = 0; is_in(file, dir) && place < METAL_SLOTS; place++)
-			file->seats[place].doubt = DOUBT_AGAIN;
-		file->is_stale |= is_in(file, dir);
-	}
-}
-
-static struct metal_dir *dir_for(struct metal *metal, const struct metal_sight *sight)
-{
-	struct metal_dir *dir = dir_seen(metal, sight->dirfd);
-	char path[64];
-
-	if (dir || sight->dirfd < 0 || !sight->is_elsewhere || metal->dirs->len >= METAL_MAX_DIRS) {
-		if (sight->dirfd >= 0)
-			close(sight->dirfd);
-		return dir;
-	}
-	g_snprintf(path, sizeof path, "/proc/%d/root/dev/shm", (int)sight->pid);
-	return metal_dir_new(metal, path, sight->dirfd);
-}
-
-void metal_member_add(struct metal *metal, const struct metal_sight *sight)
-{
-	struct metal_member *member =
-		g_hash_table_lookup(metal->members, GINT_TO_POINTER(sight->pid));
-	struct metal_dir *dir = dir_for(metal, sight);
-
-	if (member && member->dir == dir)
-		return;
-	metal_member_remove(metal, sight->pid);
-	if (!dir)
-		return;
-	member = g_new0(struct metal_member, 1);
-	member->pid = sight->pid;
-	member->inner = sight->inner;
-	member->namespace_ino = sight->namespace_ino;
-	member->dir = dir;
-	g_ptr_array_add(dir->members, member);
-	g_hash_table_insert(metal->members, GINT_TO_POINTER(sight->pid), member);
-	owners_again(dir);
-}
-
-void metal_member_remove(struct metal *metal, pid_t pid)
-{
-	struct metal_member *member = g_hash_table_lookup(metal->members, GINT_TO_POINTER(pid));
-
-	if (!member)
-		return;
-	g_hash_table_remove(metal->members, GINT_TO_POINTER(pid));
-	g_ptr_array_remove_fast(member->dir->members, member);
-	if (!member->dir->members->len && !member->dir->is_host)
-		metal_dir_free(member->dir);
-	g_free(member);
-}
-
-static GArray *foreign_namespaces(const struct metal_dir *dir)
-{
-	GArray *namespaces = g_array_new(FALSE, FALSE, sizeof(ino_t));
-
-	for (guint i = 0; i < dir->members->len; i++) {
-		const struct metal_member *member = dir->members->pdata[i];
-
-		if (member->inner != member->pid)
-			g_array_append_val(namespaces, member->namespace_ino);
-	}
-	return namespaces;
-}
-
-/* Somebody in there is not among those that the driver lists. False if there is nobody to ask for.
- */
-bool metal_dir_ask(struct metal_dir *dir)
-{
-	GArray *namespaces = foreign_namespaces(dir);
-	bool asks = namespaces->len && dir->metal->want_namespace;
-
-	dir->asks |= asks;
-	g_array_free(namespaces, TRUE);
-	return asks;
-}
-
-static void send_out(struct metal_dir *dir)
-{
-	uint64_t now = dir->metal->model->now_ns();
-	GArray *namespaces;
-
-	if (now - dir->asked_ns < ASK_NS && now >= dir->asked_ns)
-		return;
-	dir->asks = false;
-	dir->asked_ns = now;
-	namespaces = foreign_namespaces(dir);
-	dir->metal->want_namespace(dir->serial, namespaces, dir->metal->want_data);
-	g_array_free(namespaces, TRUE);
-}
-
-void metal_dir_set_namespace(struct metal *metal, uint64_t dir_serial, GArray *numbers)
-{
-	for (guint i = 0; i < metal->dirs->len; i++) {
-		struct metal_dir *dir = metal->dirs->pdata[i];
-
-		if (dir->serial != dir_serial)
-			continue;
-		g_array_free(dir->namespace, TRUE);
-		dir->namespace = numbers;
-		owners_again(dir);
-		return;
-	}
-	g_array_free(numbers, TRUE);
 }
 
 void metal_dirs_look(struct metal *metal)
@@ -367,6 +277,6 @@ void metal_dirs_look(struct metal *metal)
 		if (dir->unlisted && dir->fd >= 0)
 			dir_list(dir);
 		if (dir->asks)
-			send_out(dir);
+			metal_dir_send_out(dir);
 	}
 }

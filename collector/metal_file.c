@@ -33,6 +33,8 @@ static void file_take(struct metal_file *file, const char *name)
 	if (file->fd < 0) {
 		g_snprintf(file->reason, sizeof file->reason, "cannot be opened: %s%s",
 			   g_strerror(errno), errno == EACCES ? " (run ttmemd as root)" : "");
+		if (!fstatat(file->dir->fd, name, &st, AT_SYMLINK_NOFOLLOW))
+			file->owner = st.st_uid;
 		return;
 	}
 	if (fstat(file->fd, &st) || !S_ISREG(st.st_mode)) {
@@ -52,6 +54,30 @@ static bool is_same(const struct metal_dir *dir, const char *name, const struct 
 	       st.st_ino == file->inode;
 }
 
+/* Who makes many leaves room for others. */
+static bool has_room(const struct metal_file *file)
+{
+	const struct metal *metal = file->metal;
+	guint of_user = 0;
+
+	if (metal->files->len >= METAL_MAX_FILES)
+		return false;
+	if (!file->owner || file->owner == metal->model->owner)
+		return true;
+	for (guint i = 0; i < metal->files->len; i++)
+		of_user +=
+			((const struct metal_file *)metal->files->pdata[i])->owner == file->owner;
+	return of_user < METAL_MAX_FILES_PER_USER;
+}
+
+static void file_dispose(struct metal_file *file)
+{
+	if (file->fd >= 0)
+		close(file->fd);
+	g_array_free(file->parts, TRUE);
+	g_free(file);
+}
+
 /* The name is there, again perhaps. A file that it meant before stays as long as living processes
  * have it mapped. */
 void metal_file_open(struct metal_dir *dir, const char *name)
@@ -60,7 +86,7 @@ void metal_file_open(struct metal_dir *dir, const char *name)
 	struct metal_file *file;
 	uint64_t id;
 
-	if (!metal_region_name(name, &id) || metal->files->len >= METAL_MAX_FILES)
+	if (!metal_region_name(name, &id))
 		return;
 	file = metal_file_named(dir, id);
 	if (file && is_same(dir, name, file))
@@ -75,8 +101,13 @@ void metal_file_open(struct metal_dir *dir, const char *name)
 	file_take(file, name);
 	file->is_stale = true;
 	file->size = SIZE_MAX; /* so that no bytes are something new, too */
-	g_ptr_array_add(metal->files, file);
 	metal->report = true;
+	if (has_room(file)) {
+		g_ptr_array_add(metal->files, file);
+		return;
+	}
+	dir->is_full = true;
+	file_dispose(file);
 }
 
 static const char *wrapped_kind(unsigned int wrapped)
@@ -154,9 +185,11 @@ void metal_file_free(struct metal_file *file)
 	metal_parts_replace(file, g_array_new(FALSE, FALSE, sizeof(struct metal_part)));
 	metal_unbind(file);
 	g_ptr_array_remove(metal->files, file);
-	if (file->fd >= 0)
-		close(file->fd);
-	g_array_free(file->parts, TRUE);
-	g_free(file);
+	file_dispose(file);
+	for (guint i = 0; i < metal->dirs->len; i++) {
+		struct metal_dir *dir = metal->dirs->pdata[i];
+
+		dir->unlisted |= dir->is_full;
+	}
 	metal->report = true;
 }
