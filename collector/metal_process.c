@@ -73,7 +73,8 @@ static pid_t slot_pid(const struct metal_dir *dir, const struct metal_slot *slot
 {
 	pid_t pid = member_numbered(dir, slot, start_ticks);
 
-	if (!pid && dir->is_host && is_plausible(dir->metal, slot->pid, slot, start_ticks))
+	if (!pid && dir->is_host && is_plausible(dir->metal, slot->pid, slot, start_ticks) &&
+	    proc_is_program(dir->metal->model->proc, slot->pid))
 		pid = slot->pid;
 	return pid ? pid : other_numbered(dir, slot, start_ticks);
 }
@@ -113,20 +114,25 @@ static struct metal_process *owner_find(struct metal_file *file, struct metal_se
 }
 
 /* What was found out holds as long as the slot is the same process's: a ghost stays one until its
- * slot changes, and a process that was there once is there until its end. */
+ * slot changes, and a process that was there once is there until its end. Only when more is known
+ * of who is there, another may turn out to be meant. */
 struct metal_process *metal_owner(struct metal_file *file, const struct metal_slot *slot)
 {
 	struct metal_seat *seat = &file->seats[slot->place];
 	bool same_pid = seat->pid == slot->pid;
 	bool same = same_pid && seat->updated_ns == slot->updated_ns;
-	bool known = same_pid && (seat->owner || (same && seat->doubt != DOUBT_AGAIN));
+	bool known = same_pid && seat->doubt != DOUBT_AGAIN && (seat->owner || same);
+	struct metal_process *found;
 
 	if (!same)
 		seat->doubt = DOUBT_NONE;
 	seat->pid = slot->pid;
 	seat->updated_ns = slot->updated_ns;
-	if (!known)
-		seat->owner = owner_find(file, seat, slot);
+	if (known)
+		return seat->owner;
+	found = owner_find(file, seat, slot);
+	if (found || !same_pid)
+		seat->owner = found;
 	return seat->owner;
 }
 

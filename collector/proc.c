@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define KERNEL_THREAD 0x00200000 /* PF_KTHREAD, the same in all kernels so far */
+
 /* Reads a small file of /proc/<pid> and ends it with a zero byte. Returns the length or -errno. */
 static int slurp(const char *proc, pid_t pid, const char *name, char *text, size_t size)
 {
@@ -29,7 +31,7 @@ static int slurp(const char *proc, pid_t pid, const char *name, char *text, size
 }
 
 /* The name in stat may hold anything, a parenthesis and newlines too: count from the last one. */
-int proc_start_ticks(const char *proc, pid_t pid, uint64_t *ticks)
+static int stat_number(const char *proc, pid_t pid, int number, uint64_t *value)
 {
 	char text[1024];
 	int length = slurp(proc, pid, "stat", text, sizeof text);
@@ -38,11 +40,23 @@ int proc_start_ticks(const char *proc, pid_t pid, uint64_t *ticks)
 	if (length < 0)
 		return length;
 	at = strrchr(text, ')');
-	for (int field = 2; at && field < 22; field++)
+	for (int field = 2; at && field < number; field++)
 		at = strchr(at + 1, ' ');
-	if (!at || sscanf(at, " %lu", ticks) != 1)
+	if (!at || sscanf(at, " %lu", value) != 1)
 		return -EPROTO;
 	return 0;
+}
+
+int proc_start_ticks(const char *proc, pid_t pid, uint64_t *ticks)
+{
+	return stat_number(proc, pid, 22, ticks);
+}
+
+bool proc_is_program(const char *proc, pid_t pid)
+{
+	uint64_t flags;
+
+	return stat_number(proc, pid, 9, &flags) == 0 && !(flags & KERNEL_THREAD);
 }
 
 void proc_comm(const char *proc, pid_t pid, char comm[16])

@@ -88,6 +88,18 @@ static void a_stat_that_is_cut_short_has_no_start(void **state)
 		assert_ticks(texts[i], -EPROTO, 0);
 }
 
+static void threads_of_the_kernel_are_no_programs(void **state)
+{
+	(void)state;
+	put("stat", "42 (cat) S 1 42 42 34816 42 4194304 1 2\n");
+	assert_true(proc_is_program(root, PID));
+	put("stat", "42 (kthreadd) S 0 0 0 0 -1 2129984 0 0\n");
+	assert_false(proc_is_program(root, PID));
+	put("stat", "42 (cut) S 1");
+	assert_false(proc_is_program(root, PID));
+	assert_false(proc_is_program(root, 43));
+}
+
 static void a_process_that_is_gone_has_nothing(void **state)
 {
 	char comm[16] = "before";
@@ -252,6 +264,7 @@ int main(void)
 		TEST(the_start_is_field_22),
 		TEST(a_name_may_hold_anything),
 		TEST(a_stat_that_is_cut_short_has_no_start),
+		TEST(threads_of_the_kernel_are_no_programs),
 		TEST(a_process_that_is_gone_has_nothing),
 		TEST(a_comm_is_a_line_of_any_bytes),
 		TEST(a_comm_is_no_longer_than_there_is_room_for),
