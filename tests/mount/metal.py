@@ -7,7 +7,7 @@ import tempfile
 import time
 
 import harness
-from harness import MountTest, Program, eventually, living
+from harness import MountTest, Program, eventually
 
 NUMBERS = ("dram", "l1", "l1_small", "trace", "cb", "kernel")
 READY_AT, READY = 8536, 0x52454459
