@@ -62,6 +62,7 @@ struct metal_dir {
 struct metal_number {
 	pid_t inner;
 	pid_t pid;
+	uint64_t start_ticks;
 };
 
 /* A process that has a device open, by the driver's word, and the directory that it sees. */

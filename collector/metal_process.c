@@ -61,7 +61,8 @@ static pid_t other_numbered(const struct metal_dir *dir, const struct metal_slot
 			&g_array_index(dir->namespace, struct metal_number, i);
 
 		if (number->inner == slot->pid &&
-		    is_plausible(dir->metal, number->pid, slot, start_ticks))
+		    is_plausible(dir->metal, number->pid, slot, start_ticks) &&
+		    *start_ticks == number->start_ticks)
 			return number->pid;
 	}
 	return 0;

@@ -127,7 +127,8 @@ static void census_run(void *data)
 
 		if (g_ascii_isdigit(*entry->d_name) &&
 		    is_among(census->namespaces, namespace_of(number.pid, "pid")) &&
-		    proc_innermost_pid("/proc", number.pid, &number.inner) == 0)
+		    proc_innermost_pid("/proc", number.pid, &number.inner) == 0 &&
+		    proc_start_ticks("/proc", number.pid, &number.start_ticks) == 0)
 			g_array_append_val(census->numbers, number);
 	}
 	if (proc)
