@@ -6,6 +6,8 @@
 /* Board numbers have 64 bits, of which layout 1 keeps the lower 56. */
 #define BOARD_BITS ((1ull << 56) - 1)
 
+#define TOO_MANY "there are too many devices already"
+
 /* Layout 1 names board and place, not the ASIC. That is a device of the driver if the board's
  * serial number is known and only one of the driver's devices can be meant. */
 static const struct identity *identity_by_board(const struct metal_file *file)
@@ -41,7 +43,10 @@ bool metal_bind_device(struct metal_file *file)
 	file->device =
 		model_device_get(file->metal->model, &file->metal->source, &identity, file->owner);
 	if (!file->device)
-		g_strlcpy(file->reason, "there are too many devices already", sizeof file->reason);
+		g_strlcpy(file->reason, TOO_MANY, sizeof file->reason);
+	else if (!strcmp(file->reason, TOO_MANY))
+		*file->reason = 0;
+	file->metal->report = true;
 	return file->device;
 }
 
@@ -109,6 +114,11 @@ static void device_release(struct metal *metal, struct device *device)
 		if (is_used_by(metal->files->pdata[i], device))
 			return;
 	model_device_forget(metal->model, &metal->source, device);
+	for (guint i = 0; i < metal->files->len; i++) {
+		struct metal_file *file = metal->files->pdata[i];
+
+		file->is_stale |= !file->device; /* there may be room for it now */
+	}
 }
 
 static void chip_set(struct metal_file *file, unsigned int place, struct device *device)

@@ -164,6 +164,7 @@ static void dir_list(struct metal_dir *dir)
 			close(fd);
 		return;
 	}
+	dir->metal->report |= dir->is_full;
 	dir->unlisted = dir->is_full = false;
 	while ((entry = readdir(stream)))
 		metal_file_open(dir, entry->d_name);
