@@ -68,14 +68,24 @@ static pid_t other_numbered(const struct metal_dir *dir, const struct metal_slot
 	return 0;
 }
 
+/* Numbers of threads are in /proc, too, and cannot be watched. */
+static bool is_process_of_ours(const struct metal_dir *dir, pid_t pid)
+{
+	const char *proc = dir->metal->model->proc;
+	pid_t leader;
+
+	return dir->is_host && proc_is_program(proc, pid) &&
+	       proc_thread_group(proc, pid, &leader) == 0 && leader == pid;
+}
+
 /* The process that the slot means, as we number it; 0 if there is none (that we know of). */
 static pid_t slot_pid(const struct metal_dir *dir, const struct metal_slot *slot,
 		      uint64_t *start_ticks)
 {
 	pid_t pid = member_numbered(dir, slot, start_ticks);
 
-	if (!pid && dir->is_host && is_plausible(dir->metal, slot->pid, slot, start_ticks) &&
-	    proc_is_program(dir->metal->model->proc, slot->pid))
+	if (!pid && is_plausible(dir->metal, slot->pid, slot, start_ticks) &&
+	    is_process_of_ours(dir, slot->pid))
 		pid = slot->pid;
 	return pid ? pid : other_numbered(dir, slot, start_ticks);
 }

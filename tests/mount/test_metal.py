@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """TT-Metal's own shared memory: who counts, and for how much."""
 import os
+import threading
 import time
 
 from harness import eventually
@@ -112,6 +113,20 @@ class Life(MetalTest):
             file.slot(0, pid, dram=MIB)
             self.assertEqual((self.used(), self.unattributed()), (0, MIB), pid)
         self.assertEqual(self.daemon.pids(), set())
+
+    def test_a_thread_is_no_process(self):
+        stop, file = threading.Event(), self.region()
+        self.addCleanup(stop.set)
+        thread = threading.Thread(target=stop.wait)
+        thread.start()
+        file.slot(0, thread.native_id, dram=MIB)
+        file.total(dram=MIB)
+        self.assertEqual((self.used(), self.unattributed()), (0, MIB))
+        file.slot(0, os.getpid(), dram=MIB)
+        self.assertEqual((self.used(), self.unattributed()), (MIB, 0))
+        self.assertNotIn("cannot watch", self.daemon.log())
+        stop.set()
+        thread.join()
 
     def test_time_may_be_counted_since_boot(self):
         for asic, layout in ((1, 1), (2, 2)):

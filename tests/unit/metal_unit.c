@@ -90,11 +90,13 @@ static void put_process(const struct forest *forest, pid_t pid, uint64_t start_t
 	char *stat =
 		g_strdup_printf("%d (x) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 0 0 0 0 %" PRIu64 " 0 0\n",
 				(int)pid, start_ticks);
-	const char *status = "Name:\tx\nUid:\t7\t7\t7\t7\nGid:\t8\t8\t8\t8\n";
+	char *status = g_strdup_printf("Name:\tx\nTgid:\t%d\nUid:\t7\t7\t7\t7\nGid:\t8\t8\t8\t8\n",
+				       (int)pid);
 
 	mkdir(dir, 0700);
 	write_file(g_build_filename(dir, "stat", NULL), stat, strlen(stat));
 	write_file(g_build_filename(dir, "status", NULL), status, strlen(status));
+	g_free(status);
 	g_free(stat);
 	g_free(dir);
 }
