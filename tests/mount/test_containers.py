@@ -2,12 +2,24 @@
 """Regions in containers: another /dev/shm, and processes that have other numbers there."""
 import os
 import re
+import sys
 import unittest
 
 import harness
 from harness import Program, eventually, libc, mounts_at
 from metal import MIB, MetalTest, region_name
 
+# A FUSE server that answers nothing, not even the first request.
+STUCK = """
+import ctypes, os, sys
+fd = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={fd},rootmode=40000,user_id=0,group_id=0".encode()
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.mount(b"stuck", b"/dev/shm", b"fuse", 0, options):
+    raise OSError(ctypes.get_errno(), "mount")
+print("there", flush=True)
+sys.stdin.read()
+"""
 TMPFS = "mount -t tmpfs none /dev/shm && "
 
 
@@ -217,6 +229,31 @@ class Containers(ContainerTest):
         self.wait_held(good, MIB)
         eventually(lambda: container.pid in self.daemon.pids(), "the process")
         self.assertEqual(self.daemon.value("device0", "dram_used"), MIB)
+
+    def stuck(self, number):
+        stuck = [Inside("unshare", "--mount", "--pid", "--fork", "--kill-child", sys.executable,
+                        "-c", STUCK) for _ in range(number)]
+        self.open_device(*stuck)
+        eventually(lambda: {process.pid for process in stuck} <= self.daemon.pids(), "all of them")
+        return stuck
+
+    def test_the_daemon_ends_although_a_look_hangs(self):
+        stuck = self.stuck(2)
+        self.daemon.stop()
+        for process in stuck:
+            process.kill()
+
+    def test_a_file_system_that_does_not_answer_holds_up_nobody(self):
+        stuck = self.stuck(3)
+        container, host = self.container(), self.process()
+        self.region(self.asic).slot(0, host.pid, dram=2 * MIB)
+        self.wait_held(container, MIB)
+        self.assertEqual(self.held(host), 2 * MIB)
+        for process in stuck:
+            self.assertFalse(self.daemon.exists("pids", process.pid, "dram"))
+            process.kill()
+            self.wait_gone(process.pid)
+        self.assertEqual(self.daemon.value("device0", "dram_used"), 3 * MIB)
 
     def test_a_container_in_a_container(self):
         inner = ('unshare --pid --mount --fork --kill-child sh -c "mount -t tmpfs none /dev/shm &&'
