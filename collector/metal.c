@@ -96,6 +96,7 @@ static void metal_sync(struct source *source, const struct device *only)
 	struct metal *metal = (struct metal *)source;
 
 	metal_dirs_look(metal);
+	metal->is_reading = true;
 	for (guint i = metal->files->len; i-- > 0;) {
 		struct metal_file *file = metal->files->pdata[i];
 
@@ -105,6 +106,8 @@ static void metal_sync(struct source *source, const struct device *only)
 			metal_file_free(file);
 	}
 	chips_again(metal);
+	metal->is_reading = false;
+	metal_dirs_drop(metal);
 	if (metal->report)
 		report(metal);
 }

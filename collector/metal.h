@@ -29,6 +29,7 @@ struct metal {
 	GPtrArray *files;    /* struct metal_file */
 	GHashTable *members; /* pid -> struct metal_member */
 	uint64_t looked_ns;  /* when it was last looked for what inotify does not tell */
+	bool is_reading;     /* no file and no directory may go */
 	bool report;         /* what `sources` says must be made anew */
 	bool counted;        /* some file has been since chips were last looked at */
 	uint64_t last_mark;
@@ -163,6 +164,7 @@ struct metal_dir *metal_dir_same(const struct metal *metal, const struct stat *s
 /* metal_sight.c */
 bool metal_dir_ask(struct metal_dir *dir);
 void metal_dir_send_out(struct metal_dir *dir);
+void metal_dirs_drop(struct metal *metal);
 
 /* metal_file.c */
 void metal_file_open(struct metal_dir *dir, const char *name);

@@ -39,18 +39,10 @@ static struct metal_dir *dir_for(struct metal *metal, const struct metal_sight *
 	return metal_dir_new(metal, path, sight->dirfd);
 }
 
-void metal_member_add(struct metal *metal, const struct metal_sight *sight)
+static void member_new(struct metal *metal, const struct metal_sight *sight, struct metal_dir *dir)
 {
-	struct metal_member *member =
-		g_hash_table_lookup(metal->members, GINT_TO_POINTER(sight->pid));
-	struct metal_dir *dir = dir_for(metal, sight);
+	struct metal_member *member = g_new0(struct metal_member, 1);
 
-	if (member && member->dir == dir)
-		return;
-	metal_member_remove(metal, sight->pid);
-	if (!dir)
-		return;
-	member = g_new0(struct metal_member, 1);
 	member->pid = sight->pid;
 	member->inner = sight->inner;
 	member->namespace_ino = sight->namespace_ino;
@@ -60,17 +52,48 @@ void metal_member_add(struct metal *metal, const struct metal_sight *sight)
 	owners_again(dir);
 }
 
+static void member_free(struct metal *metal, struct metal_member *member)
+{
+	g_hash_table_remove(metal->members, GINT_TO_POINTER(member->pid));
+	g_ptr_array_remove_fast(member->dir->members, member);
+	g_free(member);
+}
+
+void metal_member_add(struct metal *metal, const struct metal_sight *sight)
+{
+	struct metal_member *member =
+		g_hash_table_lookup(metal->members, GINT_TO_POINTER(sight->pid));
+	struct metal_dir *dir = dir_for(metal, sight);
+
+	if (member && member->dir == dir)
+		return;
+	if (member)
+		member_free(metal, member);
+	if (dir)
+		member_new(metal, sight, dir);
+	metal_dirs_drop(metal);
+}
+
 void metal_member_remove(struct metal *metal, pid_t pid)
 {
 	struct metal_member *member = g_hash_table_lookup(metal->members, GINT_TO_POINTER(pid));
 
 	if (!member)
 		return;
-	g_hash_table_remove(metal->members, GINT_TO_POINTER(pid));
-	g_ptr_array_remove_fast(member->dir->members, member);
-	if (!member->dir->members->len && !member->dir->is_host)
-		metal_dir_free(member->dir);
-	g_free(member);
+	member_free(metal, member);
+	metal_dirs_drop(metal);
+}
+
+/* Containers' directories that nobody sees any more. Not while one is read: a process that turns
+ * out to be another than before can have been the last to see it. */
+void metal_dirs_drop(struct metal *metal)
+{
+	for (guint i = metal->dirs->len; !metal->is_reading && i-- > 0;) {
+		struct metal_dir *dir = metal->dirs->pdata[i];
+
+		if (!dir->members->len && !dir->is_host)
+			metal_dir_free(dir);
+	}
 }
 
 static GArray *foreign_namespaces(const struct metal_dir *dir)

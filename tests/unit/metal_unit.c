@@ -125,6 +125,11 @@ static void look(struct forest *forest)
 	model_sync(&forest->model, NULL);
 }
 
+static void metal_sync_only(struct forest *forest)
+{
+	forest->metal.source.ops->sync(&forest->metal.source, NULL);
+}
+
 /* When what is only looked for now and then is due. */
 static void look_later(struct forest *forest)
 {
@@ -431,6 +436,57 @@ static void numbers_in_a_container_are_its_own(void **state)
 	g_free(dir);
 }
 
+static void on_end(struct source *source, struct process *process)
+{
+	struct forest *forest = process->joined[source->rank];
+
+	model_leave(&forest->model, source, process);
+	metal_member_remove(&forest->metal, 1000);
+}
+
+/* The end of the last that sees a directory may become known while its regions are being read: its
+ * number is another's. */
+static void a_directory_stays_as_long_as_it_is_read(void **state)
+{
+	static const struct source_ops ops = {.ended = on_end};
+	static struct source driver = {.name = "kmd", .rank = SOURCE_KMD, .ops = &ops};
+	struct forest *forest = *state;
+	char *dir = add_container(forest);
+
+	model_add_source(&forest->model, &driver);
+	model_join(&forest->model, &driver, forest, 1000, 0, 0, seconds_ago(10));
+	put_process(forest, 1000, seconds_ago(5));
+	put_one(dir, ASIC, 1, 4096);
+	metal_sync_only(forest);
+	assert_int_equal(forest->metal.dirs->len, 1);
+	assert_int_equal(forest->metal.files->len, 0);
+	assert_true(held(forest, 1000).used_bytes == 0);
+	g_free(dir);
+}
+
+static void a_process_may_see_another_directory_than_before(void **state)
+{
+	struct forest *forest = *state;
+	char *dir = add_container(forest), *other = g_build_filename(forest->root, "other", NULL);
+	struct metal_sight sight = {
+		.pid = 1000, .inner = 1, .namespace_ino = 77, .is_elsewhere = true};
+
+	put_one(dir, ASIC, 1, 4096);
+	assert_true(used(forest, 1000) == 4096);
+	mkdir(other, 0700);
+	put_one(other, ASIC, 1, 10);
+	sight.dirfd = open(other, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	metal_member_add(&forest->metal, &sight);
+	assert_true(used(forest, 1000) == 10);
+	assert_int_equal(forest->metal.dirs->len, 2);
+	sight.dirfd = -1;
+	metal_member_add(&forest->metal, &sight);
+	assert_true(used(forest, 1000) == 0);
+	assert_int_equal(forest->metal.dirs->len, 1);
+	g_free(other);
+	g_free(dir);
+}
+
 static void others_in_a_container_are_asked_for_and_found(void **state)
 {
 	struct metal_number number = {.inner = 7, .pid = 2000};
@@ -493,6 +549,8 @@ int main(void)
 		TEST(more_than_may_be_read_is_told_and_read_when_there_is_room),
 		TEST(layout_1_is_a_device_of_the_driver_if_only_one_can_be_meant),
 		TEST(numbers_in_a_container_are_its_own),
+		TEST(a_directory_stays_as_long_as_it_is_read),
+		TEST(a_process_may_see_another_directory_than_before),
 		TEST(others_in_a_container_are_asked_for_and_found),
 		TEST(whom_a_number_means_is_looked_at_again_when_more_is_known),
 	};
