@@ -18,6 +18,15 @@ def region_name(asic):
     return f"tt_device_{asic}_memory"
 
 
+def is_waiting(pid):
+    """A simulator without pauses sleeps only before its first free: then all its threads do."""
+    states = []
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/stat", encoding="ascii", errors="replace") as stat:
+            states.append(stat.read().rsplit(")", 1)[1].split()[0])
+    return len(states) > 1 and set(states) == {"S"}
+
+
 class RegionFile:
     """A file that is written field by field, in any layout; its offsets are the published ones."""
 
@@ -129,6 +138,12 @@ class MetalTest(MountTest):
         sim.destroy = sim.kill
         return sim
 
+    def wait_waiting(self, sim):
+        """It has taken all that it takes in its first step, and is shown."""
+        eventually(lambda: is_waiting(sim.pid) and self.daemon.exists("pids", sim.pid, "l1"),
+                   "a simulator that waits")
+        self.assertGreater(self.held(sim, "l1"), 0)
+
     # What the mount says.
     def device(self, asic=0xa51c):
         return os.path.basename(os.readlink(self.daemon.path("by-asic", f"{asic:016x}")))
@@ -156,6 +171,16 @@ class MetalTest(MountTest):
 
     def has_exited(self, pid):
         return str(pid) in [row["pid"] for row in self.daemon.table("exited")]
+
+    def open_paths(self):
+        """What the daemon has open."""
+        paths = []
+        for fd in os.listdir(f"/proc/{self.daemon.pid}/fd"):
+            try:
+                paths.append(os.readlink(f"/proc/{self.daemon.pid}/fd/{fd}"))
+            except FileNotFoundError:  # closed meanwhile
+                pass
+        return paths
 
     def assertFault(self, pattern):
         state, _, _, detail = self.source()

@@ -88,13 +88,7 @@ class ContainerTest(MetalTest):
 
     def open_in_containers(self):
         """What the daemon has open of them; of the host it has none there."""
-        links = []
-        for fd in os.listdir(f"/proc/{self.daemon.pid}/fd"):
-            try:
-                links.append(os.readlink(f"/proc/{self.daemon.pid}/fd/{fd}"))
-            except FileNotFoundError:  # closed meanwhile
-                pass
-        return [link for link in links if link.startswith("/dev/shm")]
+        return [path for path in self.open_paths() if path.startswith("/dev/shm")]
 
     def wait_held(self, process, dram):
         eventually(lambda: self.daemon.exists("pids", process.pid, "dram")
@@ -119,8 +113,7 @@ class Containers(ContainerTest):
                      f'{TMPFS} exec "$@"', "sh", f"{harness.BUILD}/ttmem-sim", "--as",
                      "tt-metal", "--model", "resnet50", "--load-ms", "0", "--step-ms", "200000")
         self.open_device(sim)
-        eventually(lambda: self.daemon.exists("pids", sim.pid, "l1") and self.held(sim, "l1"),
-                   "what it holds")
+        self.wait_waiting(sim)
         self.assertAddsUp()
         self.kill(sim)
 

@@ -5,7 +5,7 @@ import threading
 import time
 
 from harness import eventually
-from metal import MIB, NUMBERS, MetalTest, RegionFile, region_name
+from metal import MIB, NUMBERS, MetalTest, RegionFile, is_waiting, region_name
 
 
 class Layouts(MetalTest):
@@ -34,8 +34,7 @@ class Layouts(MetalTest):
         for layout in (1, 2, 3, 4):
             with self.subTest(layout=layout):
                 sim = self.sim("--layout", layout, "--devices", layout)
-                eventually(lambda: self.daemon.exists("pids", sim.pid, "l1")
-                           and self.held(sim, "l1"), "what it holds")
+                self.wait_waiting(sim)
                 self.assertEqual(self.held(sim, "kernel") > 0, layout == 1)
                 self.assertAddsUp()
                 self.assertWell()
@@ -53,7 +52,8 @@ class Layouts(MetalTest):
     def test_a_region_is_the_drivers_device_of_its_number(self):
         self.driver("--devices", "n150,n150")
         sim = self.sim("--devices", "0,1")
-        eventually(lambda: self.daemon.exists("pids", sim.pid, "device1"), "the devices")
+        self.wait_waiting(sim)
+        self.assertTrue(self.daemon.exists("pids", sim.pid, "device1"))
         self.assertEqual(self.daemon.devices(), ["device0", "device1"])
         self.assertAddsUp()
         self.kill(sim)
@@ -77,9 +77,8 @@ class Life(MetalTest):
 
     def test_a_simulator_that_was_killed_is_a_ghost(self):
         killed, sim = self.sim(), self.sim()
-        both = [killed, sim]
-        eventually(lambda: all(self.daemon.exists("pids", s.pid, "l1") and self.held(s, "l1")
-                               for s in both), "what both hold")
+        self.wait_waiting(killed)
+        self.wait_waiting(sim)
         device = self.daemon.devices()[0]
         before = self.stat(device)
         self.assertEqual(before["dram_unattributed"], 0)
@@ -158,11 +157,12 @@ class Life(MetalTest):
 
     def test_processes_without_a_slot_are_in_the_totals(self):
         sim = self.sim("--fault", "crowd")
-        eventually(lambda: self.daemon.devices() and len(self.daemon.pids()) == 64, "the crowd")
-        device = self.daemon.devices()[0]
-        stat = eventually(lambda: (s := self.stat(device))["l1_unattributed"] and s, "its sums")
+        eventually(lambda: is_waiting(sim.pid), "its sums")
+        self.assertEqual(len(self.daemon.pids()), 64)
+        stat = self.stat(self.daemon.devices()[0])
         self.assertEqual(stat["dram_used"], 64 * 4096)
         self.assertEqual((stat["l1_used"], stat["processes"]), (0, 64))
+        self.assertGreater(stat["l1_unattributed"], 0)
         self.assertNotIn(sim.pid, self.daemon.pids())
         self.assertAddsUp()
         sim.kill()
@@ -211,8 +211,8 @@ class Gateways(MetalTest):
 
     def test_chips_behind_a_gateway_are_devices(self):
         sim = self.sim("--gateway", "--devices", "0-2", "--scale", "0.1")
-        eventually(lambda: len(self.remote()) == 2 and self.held(sim, "l1"), "the chips")
-        self.assertEqual(len(self.daemon.devices()), 3)
+        self.wait_waiting(sim)
+        self.assertEqual((len(self.remote()), len(self.daemon.devices())), (2, 3))
         self.assertAddsUp()
         self.assertWell()
         for name in self.remote():

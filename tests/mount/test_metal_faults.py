@@ -87,8 +87,7 @@ class Unreadable(MetalTest):
 
     def test_reads_during_truncations_show_what_was_there(self):
         sim = self.sim("--fault", "truncate", "--seed", "3")
-        eventually(lambda: self.daemon.exists("pids", sim.pid, "l1")
-                   and self.held(sim, "l1"), "what it holds")
+        self.wait_waiting(sim)
         held = [self.held(sim, kind) for kind in ("dram", "l1", "cb", "trace", "l1_small")]
         states = set()
         def both():
