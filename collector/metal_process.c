@@ -38,16 +38,28 @@ static bool is_plausible(const struct metal *metal, pid_t pid, const struct meta
 	       was_there(*start_ticks, slot->updated_ns);
 }
 
+static bool is_meant(const struct metal_dir *dir, const struct metal_member *member,
+		     const struct metal_slot *slot, uint64_t *start_ticks)
+{
+	return member->dir == dir && member->inner == slot->pid &&
+	       is_plausible(dir->metal, member->pid, slot, start_ticks);
+}
+
 /* The driver's word on who has a device open counts most: with several pid namespaces in one
- * directory a number can mean several processes. */
+ * directory a number can mean several processes. Ours comes first, because whoever makes a
+ * namespace can choose the numbers in it. */
 static pid_t member_numbered(const struct metal_dir *dir, const struct metal_slot *slot,
 			     uint64_t *start_ticks)
 {
+	const struct metal_member *ours =
+		g_hash_table_lookup(dir->metal->members, GINT_TO_POINTER(slot->pid));
+
+	if (ours && is_meant(dir, ours, slot, start_ticks))
+		return ours->pid;
 	for (guint i = 0; i < dir->members->len; i++) {
 		const struct metal_member *member = dir->members->pdata[i];
 
-		if (member->inner == slot->pid &&
-		    is_plausible(dir->metal, member->pid, slot, start_ticks))
+		if (is_meant(dir, member, slot, start_ticks))
 			return member->pid;
 	}
 	return 0;

@@ -36,15 +36,27 @@ static ino_t namespace_of(pid_t pid, const char *kind)
 	return stat(path, &st) ? 0 : st.st_ino;
 }
 
+/* A link in there would be followed from our own root. */
+static int open_below_root(pid_t pid)
+{
+	char path[64];
+	int dev, fd;
+
+	g_snprintf(path, sizeof path, "/proc/%d/root/dev", (int)pid);
+	dev = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dev < 0)
+		return -1;
+	fd = openat(dev, "shm", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	close(dev);
+	return fd;
+}
+
 /* Only what the kernel itself keeps: another file system could make every read of it wait. */
 static int open_shm(pid_t pid)
 {
-	char path[64];
+	int fd = open_below_root(pid);
 	struct statfs fs;
-	int fd;
 
-	g_snprintf(path, sizeof path, "/proc/%d/root/dev/shm", (int)pid);
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
 	if (fd >= 0 &&
 	    (fstatfs(fd, &fs) || (fs.f_type != TMPFS_MAGIC && fs.f_type != RAMFS_MAGIC))) {
 		close(fd);

@@ -292,3 +292,16 @@ class Shared(ContainerTest):
         self.assertEqual(self.daemon.value("device0", "dram_used"), 2 * MIB)
         self.assertTrue(os.path.exists(f"{self.shm}/{region_name(self.asic)}"))
         self.assertWell()
+
+    def test_a_link_in_a_container_does_not_lead_into_the_hosts_directory(self):
+        liar = Container(f"mount -t tmpfs none /dev && ln -s {self.shm} /dev/shm && ")
+        inside = liar.enter()  # its number is a thread of the kernel's here, which holds nothing
+        file = self.region(self.asic)
+        file.slot(0, inside.inner, dram=MIB)
+        file.total(dram=MIB)
+        self.open_device(liar, inside)
+        eventually(lambda: {liar.pid, inside.pid} <= self.daemon.pids(), "both")
+        honest = self.container(dram=2 * MIB)
+        self.wait_held(honest, 2 * MIB)
+        self.assertFalse(self.daemon.exists("pids", inside.pid, "dram"))
+        self.assertEqual(self.daemon.value("device0", "dram_used"), 2 * MIB)

@@ -532,6 +532,31 @@ static void whom_a_number_means_is_looked_at_again_when_more_is_known(void **sta
 	assert_int_equal(forest->metal.dirs->len, 1);
 }
 
+/* Whoever makes a pid namespace can have any number in it. */
+static void a_number_chosen_in_a_namespace_takes_nothing_from_ours(void **state)
+{
+	struct metal_sight thief = {.pid = 1000, .inner = 42, .namespace_ino = 77};
+	struct metal_sight ours = {.pid = 42, .inner = 42, .namespace_ino = 1};
+	struct forest *forest = *state;
+
+	put_process(forest, 42, seconds_ago(10));
+	put_process(forest, 1000, seconds_ago(10));
+	for (int round = 0; round < 2; round++) {
+		struct metal_sight *first = round ? &ours : &thief;
+		struct metal_sight *second = round ? &thief : &ours;
+
+		first->dirfd = open(forest->shm, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		second->dirfd = open(forest->shm, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		metal_member_add(&forest->metal, first);
+		metal_member_add(&forest->metal, second);
+		put_one(forest->shm, ASIC, 42, 4096);
+		assert_true(used(forest, 42) == 4096);
+		assert_true(used(forest, 1000) == 0);
+		metal_member_remove(&forest->metal, 42);
+		metal_member_remove(&forest->metal, 1000);
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -552,6 +577,7 @@ int main(void)
 		TEST(a_directory_stays_as_long_as_it_is_read),
 		TEST(a_process_may_see_another_directory_than_before),
 		TEST(others_in_a_container_are_asked_for_and_found),
+		TEST(a_number_chosen_in_a_namespace_takes_nothing_from_ours),
 		TEST(whom_a_number_means_is_looked_at_again_when_more_is_known),
 	};
 
