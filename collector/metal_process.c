@@ -35,7 +35,8 @@ static bool is_plausible(const struct metal *metal, pid_t pid, const struct meta
 			 uint64_t *start_ticks)
 {
 	return proc_start_ticks(metal->model->proc, pid, start_ticks) == 0 &&
-	       was_there(*start_ticks, slot->updated_ns);
+	       was_there(*start_ticks, slot->updated_ns) &&
+	       proc_is_program(metal->model->proc, pid);
 }
 
 static bool is_meant(const struct metal_dir *dir, const struct metal_member *member,
@@ -86,8 +87,7 @@ static bool is_process_of_ours(const struct metal_dir *dir, pid_t pid)
 	const char *proc = dir->metal->model->proc;
 	pid_t leader;
 
-	return dir->is_host && proc_is_program(proc, pid) &&
-	       proc_thread_group(proc, pid, &leader) == 0 && leader == pid;
+	return dir->is_host && proc_thread_group(proc, pid, &leader) == 0 && leader == pid;
 }
 
 /* The process that the slot means, as we number it; 0 if there is none (that we know of). */

@@ -31,32 +31,44 @@ static int slurp(const char *proc, pid_t pid, const char *name, char *text, size
 }
 
 /* The name in stat may hold anything, a parenthesis and newlines too: count from the last one. */
-static int stat_number(const char *proc, pid_t pid, int number, uint64_t *value)
+static const char *stat_field(const char *text, int number)
 {
-	char text[1024];
-	int length = slurp(proc, pid, "stat", text, sizeof text);
-	const char *at;
+	const char *at = strrchr(text, ')');
 
-	if (length < 0)
-		return length;
-	at = strrchr(text, ')');
 	for (int field = 2; at && field < number; field++)
 		at = strchr(at + 1, ' ');
-	if (!at || sscanf(at, " %lu", value) != 1)
-		return -EPROTO;
-	return 0;
+	return at;
+}
+
+static bool stat_number(const char *text, int number, uint64_t *value)
+{
+	const char *at = stat_field(text, number);
+
+	return at && sscanf(at, " %lu", value) == 1;
 }
 
 int proc_start_ticks(const char *proc, pid_t pid, uint64_t *ticks)
 {
-	return stat_number(proc, pid, 22, ticks);
+	char text[1024];
+	int length = slurp(proc, pid, "stat", text, sizeof text);
+
+	if (length < 0)
+		return length;
+	return stat_number(text, 22, ticks) ? 0 : -EPROTO;
 }
 
+/* The first thread of a process can end before the others: it stays as a zombie. */
 bool proc_is_program(const char *proc, pid_t pid)
 {
-	uint64_t flags;
+	char text[1024];
+	uint64_t flags, threads;
+	const char *state;
 
-	return stat_number(proc, pid, 9, &flags) == 0 && !(flags & KERNEL_THREAD);
+	if (slurp(proc, pid, "stat", text, sizeof text) < 0 || !stat_number(text, 9, &flags) ||
+	    !stat_number(text, 20, &threads))
+		return false;
+	state = stat_field(text, 3);
+	return !(flags & KERNEL_THREAD) && (!strchr("ZX", state[1]) || threads > 1);
 }
 
 void proc_comm(const char *proc, pid_t pid, char comm[16])

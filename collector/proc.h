@@ -11,7 +11,7 @@
 /* Field 22 of stat: clock ticks between boot and the start. 0 or a negative errno. */
 int proc_start_ticks(const char *proc, pid_t pid, uint64_t *ticks);
 
-/* Neither a thread of the kernel, which has all of its memory and none of a program's, nor gone. */
+/* Neither a thread of the kernel nor one that has ended and is not waited for yet. */
 bool proc_is_program(const char *proc, pid_t pid);
 
 /* The name, as the kernel has it; empty if the process is gone. */

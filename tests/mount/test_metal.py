@@ -113,6 +113,17 @@ class Life(MetalTest):
             self.assertEqual((self.used(), self.unattributed()), (0, MIB), pid)
         self.assertEqual(self.daemon.pids(), set())
 
+    def test_a_zombie_holds_nothing(self):
+        file, process = self.holder()
+        self.assertEqual(self.held(process), MIB)
+        os.kill(process.pid, 9)
+        self.wait_gone(process.pid)
+        self.assertEqual(process.process.returncode, None)  # nobody has waited for it
+        file.slot(0, process.pid, dram=2 * MIB)
+        self.assertEqual((self.used(), self.unattributed()), (0, MIB))
+        self.assertEqual(sum(row["pid"] == str(process.pid)
+                             for row in self.daemon.table("exited")), 1)
+
     def test_a_thread_is_no_process(self):
         stop, file = threading.Event(), self.region()
         self.addCleanup(stop.set)

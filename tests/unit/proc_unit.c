@@ -88,13 +88,17 @@ static void a_stat_that_is_cut_short_has_no_start(void **state)
 		assert_ticks(texts[i], -EPROTO, 0);
 }
 
-static void threads_of_the_kernel_are_no_programs(void **state)
+static void threads_of_the_kernel_and_zombies_are_no_programs(void **state)
 {
 	(void)state;
-	put("stat", "42 (cat) S 1 42 42 34816 42 4194304 1 2\n");
+	put("stat", "42 (cat) S 1 42 42 34816 42 4194304 1 2 3 4 5 6 7 8 9 10 1 0 123\n");
 	assert_true(proc_is_program(root, PID));
-	put("stat", "42 (kthreadd) S 0 0 0 0 -1 2129984 0 0\n");
+	put("stat", "42 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 25\n");
 	assert_false(proc_is_program(root, PID));
+	put("stat", "42 (a) S) Z 1 42 42 34816 42 4194304 1 2 3 4 5 6 7 8 9 10 1 0 123\n");
+	assert_false(proc_is_program(root, PID));
+	put("stat", "42 (cat) Z 1 42 42 34816 42 4194304 1 2 3 4 5 6 7 8 9 10 2 0 123\n");
+	assert_true(proc_is_program(root, PID));
 	put("stat", "42 (cut) S 1");
 	assert_false(proc_is_program(root, PID));
 	assert_false(proc_is_program(root, 43));
@@ -264,7 +268,7 @@ int main(void)
 		TEST(the_start_is_field_22),
 		TEST(a_name_may_hold_anything),
 		TEST(a_stat_that_is_cut_short_has_no_start),
-		TEST(threads_of_the_kernel_are_no_programs),
+		TEST(threads_of_the_kernel_and_zombies_are_no_programs),
 		TEST(a_process_that_is_gone_has_nothing),
 		TEST(a_comm_is_a_line_of_any_bytes),
 		TEST(a_comm_is_no_longer_than_there_is_room_for),
