@@ -31,8 +31,11 @@ static void file_take(struct metal_file *file, const char *name)
 	file->fd = openat(file->dir->fd, name,
 			  O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
 	if (file->fd < 0) {
+		int error = errno;
+
 		g_snprintf(file->reason, sizeof file->reason, "cannot be opened: %s%s",
-			   g_strerror(errno), errno == EACCES ? " (run ttmemd as root)" : "");
+			   g_strerror(error), error == EACCES ? " (run ttmemd as root)" : "");
+		file->dir->unlisted |= error == EMFILE || error == ENFILE; /* the next time */
 		if (!fstatat(file->dir->fd, name, &st, AT_SYMLINK_NOFOLLOW))
 			file->owner = st.st_uid;
 		return;

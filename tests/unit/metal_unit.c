@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The source as a whole. */
 #include "metal_forest.h"
+#include <sys/resource.h>
 
 static void a_living_process_has_what_its_slot_says(void **state)
 {
@@ -191,6 +192,29 @@ static void more_than_may_be_read_is_told_and_read_when_there_is_room(void **sta
 	assert_detail(forest, SOURCE_UP, "");
 }
 
+static void for_want_of_a_descriptor_it_is_tried_again(void **state)
+{
+	struct forest *forest = *state;
+	struct rlimit before, low;
+	int next = dup(0);
+
+	close(next);
+	put_process(forest, 42, seconds_ago(10));
+	put_one(forest->shm, ASIC, 42, 4096);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	for (int more = 0; more < 2; more++) { /* for the directory; not for the file, either */
+		low = before;
+		low.rlim_cur = (rlim_t)(next + more);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+		look(forest);
+		assert_int_equal(forest->metal.files->len, more);
+	}
+	assert_detail(forest, SOURCE_ERROR, "cannot be opened: Too many open files");
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_true(used(forest, 42) == 4096);
+	assert_detail(forest, SOURCE_UP, "");
+}
+
 /* Layout 1 names a board; `id` is its serial number and the place on it. */
 static struct device *device_of_board(struct forest *forest, uint64_t id)
 {
@@ -241,6 +265,7 @@ int main(void)
 		TEST(a_directory_replaced_before_the_first_look_is_found),
 		TEST(without_inotify_directories_are_listed),
 		TEST(more_than_may_be_read_is_told_and_read_when_there_is_room),
+		TEST(for_want_of_a_descriptor_it_is_tried_again),
 		TEST(layout_1_is_a_device_of_the_driver_if_only_one_can_be_meant),
 	};
 
