@@ -318,7 +318,7 @@ void device_note_own_peak(const struct holding *holding, unsigned int kinds)
 {
 	for (; kinds; kinds &= kinds - 1) {
 		int kind = __builtin_ctz(kinds);
-		uint64_t own = holding_peak(holding, (enum kind)kind, 0);
+		uint64_t own = holding_own_peak(holding, (enum kind)kind);
 		uint64_t *peak = &holding->device->peak_bytes[kind];
 
 		if (own > holding->old_peak_bytes[kind] && own > *peak)
@@ -340,7 +340,8 @@ void device_peak_reset(struct device *device, enum kind kind)
 	for (guint i = 0; i < device->users->len; i++) {
 		struct holding *holding = device->users->pdata[i];
 
-		holding->old_peak_bytes[kind] = holding_peak(holding, kind, 0);
+		holding->old_peak_bytes[kind] = holding_own_peak(holding, kind);
+		holding->restarted |= 1u << kind;
 	}
 	device->peak_bytes[kind] = 0;
 	device_read(device, 1u << kind, amounts);

@@ -16,7 +16,7 @@ struct holding *process_holding(const struct process *process, const struct devi
 }
 
 /* What was allocated stays in the device's counters, which must not go down. */
-void holding_count_out(struct holding *holding, struct amount amounts[KIND_COUNT])
+static void holding_count_out(struct holding *holding, struct amount amounts[KIND_COUNT])
 {
 	device_note_own_peak(holding, KINDS_ALL);
 	holding_read(holding, KINDS_ALL, amounts);
@@ -39,11 +39,61 @@ static struct source *best_claimant(const struct model *model, const struct hold
 
 static void holding_choose(struct holding *holding, struct source *source)
 {
-	if (source != holding->source)
-		memset(holding->old_peak_bytes, 0, sizeof holding->old_peak_bytes);
+	bool is_other = source != holding->source;
+
 	holding->source = source;
 	holding->source_data = holding->claims[source->rank].data;
 	holding->slots = holding->claims[source->rank].slots;
+	for (int kind = 0; is_other && kind < KIND_COUNT; kind++)
+		holding->old_peak_bytes[kind] = holding->restarted >> kind & 1
+							? holding_own_peak(holding, (enum kind)kind)
+							: 0;
+}
+
+/* A counter of the device, of which this much is carried. At its limit it stays there. */
+static void carry(uint64_t *gone, uint64_t *carried, uint64_t before, uint64_t after)
+{
+	uint64_t all, now;
+
+	if (__builtin_add_overflow(before, *carried, &all) || *gone == UINT64_MAX) {
+		*gone = UINT64_MAX;
+		return;
+	}
+	now = all > after ? all - after : 0;
+	*gone -= *carried;
+	if (__builtin_add_overflow(*gone, now, gone))
+		*gone = UINT64_MAX;
+	*carried = now;
+}
+
+/* Another source counts from now on. Both speak of the same buffers: the device's counters neither
+ * go down, if the new one has seen fewer allocations, nor count any twice. The driver knows of
+ * none, so what comes after it is counted as new. `amounts`: by the word of the old one. */
+static void holding_hand_over(struct holding *holding, struct source *to,
+			      struct amount amounts[KIND_COUNT])
+{
+	struct amount after[KIND_COUNT];
+
+	device_note_own_peak(holding, KINDS_ALL);
+	holding_read(holding, KINDS_ALL, amounts);
+	for (int kind = 0; kind < KIND_COUNT; kind++)
+		holding->peak_bytes[kind] =
+			holding_peak(holding, (enum kind)kind, amounts[kind].used_bytes);
+	holding_choose(holding, to);
+	holding_read(holding, KINDS_ALL, after);
+	for (int kind = 0; kind < KIND_COUNT; kind++) {
+		struct amount *gone = &holding->device->gone[kind];
+		struct amount *carried = &holding->carried[kind];
+
+		carry(&gone->allocated_bytes, &carried->allocated_bytes,
+		      amounts[kind].allocated_bytes, after[kind].allocated_bytes);
+		carry(&gone->allocated_buffers, &carried->allocated_buffers,
+		      amounts[kind].allocated_buffers, after[kind].allocated_buffers);
+		carry(&gone->failures, &carried->failures, amounts[kind].failures,
+		      after[kind].failures);
+	}
+	if (to->rank == SOURCE_KMD)
+		memset(holding->carried, 0, sizeof holding->carried);
 }
 
 /* The last of the device's users takes the place of the one that goes. */
@@ -58,16 +108,19 @@ static void holding_end(struct holding *holding)
 	g_ptr_array_remove(holding->process->holdings, holding);
 }
 
-void holding_drop(struct model *model, struct source *source, struct holding *holding)
+void holding_drop(struct model *model, struct source *source, struct holding *holding,
+		  struct amount amounts[KIND_COUNT])
 {
 	struct source *best = best_claimant(model, holding, source);
 
+	memset(amounts, 0, sizeof *amounts * KIND_COUNT);
 	if (!best) {
+		holding_count_out(holding, amounts);
 		holding_end(holding);
 		return;
 	}
 	if (holding->source == source)
-		holding_choose(holding, best);
+		holding_hand_over(holding, best, amounts);
 	holding->claims[source->rank] = (struct claim){0};
 }
 
@@ -75,9 +128,7 @@ void model_let_go(struct model *model, struct source *source, struct holding *ho
 {
 	struct amount amounts[KIND_COUNT];
 
-	if (holding->source == source)
-		holding_count_out(holding, amounts);
-	holding_drop(model, source, holding);
+	holding_drop(model, source, holding, amounts);
 }
 
 /* Ends the binding of an index to any other device; a claim without an index goes. */
@@ -135,8 +186,8 @@ struct holding *model_hold(struct model *model, struct source *source, struct pr
 	holding->claims[source->rank].data = data;
 	holding->claims[source->rank].slots |= bit;
 	if (holding->source && source->rank < holding->source->rank)
-		holding_count_out(holding, amounts);
-	if (!holding->source || source->rank <= holding->source->rank)
+		holding_hand_over(holding, source, amounts);
+	else if (!holding->source || source == holding->source)
 		holding_choose(holding, source);
 	return holding;
 }
@@ -190,11 +241,16 @@ void process_read(const struct process *process, unsigned int kinds,
 		     amounts);
 }
 
-uint64_t holding_peak(const struct holding *holding, enum kind kind, uint64_t used_bytes)
+uint64_t holding_own_peak(const struct holding *holding, enum kind kind)
 {
 	struct source *source = holding->source;
-	uint64_t peak =
-		source->ops->holding_peak ? source->ops->holding_peak(source, holding, kind) : 0;
 
-	return peak > used_bytes ? peak : used_bytes;
+	return source->ops->holding_peak ? source->ops->holding_peak(source, holding, kind) : 0;
+}
+
+uint64_t holding_peak(const struct holding *holding, enum kind kind, uint64_t used_bytes)
+{
+	uint64_t own = holding_own_peak(holding, kind), before = holding->peak_bytes[kind];
+
+	return MAX(used_bytes, MAX(own, before));
 }

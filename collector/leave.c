@@ -134,19 +134,22 @@ static void depart(struct model *model, const struct process *process)
 	g_queue_push_tail(&model->departed, departed);
 }
 
-/* What the source counted for: into the device's counters, and noted as not freed. */
-static void count_out(struct model *model, struct source *source, struct holding *holding,
+/* Ends the source's claim. What it counted for is noted as not freed, unless another's word on it
+ * is still to come. */
+static void claim_end(struct model *model, struct source *source, struct holding *holding,
 		      struct amount sums[KIND_COUNT])
 {
+	struct process *process = holding->process;
 	bool leaked = is_last_word(holding, source);
 	struct amount amounts[KIND_COUNT];
 
-	note_before_end(model, holding->device);
-	holding_count_out(holding, amounts);
+	if (holding->source == source)
+		note_before_end(model, holding->device);
+	holding_drop(model, source, holding, amounts);
 	for (int kind = 0; kind < KIND_COUNT; kind++) {
 		amount_add(&sums[kind], &amounts[kind]);
 		if (leaked)
-			holding->process->leaked_bytes[kind] += amounts[kind].used_bytes;
+			process->leaked_bytes[kind] += amounts[kind].used_bytes;
 	}
 }
 
@@ -157,15 +160,11 @@ void model_leave(struct model *model, struct source *source, struct process *pro
 	for (guint i = process->holdings->len; i-- > 0;) {
 		struct holding *holding = process->holdings->pdata[i];
 
-		if (!holding->claims[source->rank].data)
-			continue;
-		if (holding->source == source)
-			count_out(model, source, holding, sums);
-		holding_drop(model, source, holding);
+		if (holding->claims[source->rank].data)
+			claim_end(model, source, holding, sums);
 	}
 	for (int kind = 0; kind < KIND_COUNT; kind++)
-		process->peak_bytes[kind] =
-			process_peak(model, process, (enum kind)kind, sums[kind].used_bytes);
+		process_peak(model, process, (enum kind)kind, sums[kind].used_bytes);
 	process->joined[source->rank] = NULL;
 	if (is_joined(process))
 		return;
@@ -173,11 +172,12 @@ void model_leave(struct model *model, struct source *source, struct process *pro
 	process_remove(model, process);
 }
 
+/* The best goes last: what it says was held is what was not freed. */
 void model_end(struct model *model, struct process *process)
 {
 	uint64_t serial = process->serial;
 
-	for (int rank = 0; rank < SOURCE_COUNT; rank++) {
+	for (int rank = SOURCE_COUNT; rank-- > 0;) {
 		struct source *source = model->by_rank[rank];
 
 		process = model_process(model, serial);

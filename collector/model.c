@@ -86,7 +86,8 @@ bool process_lists_buffers(const struct process *process)
 	return process->joined[SOURCE_NATIVE] || process->joined[SOURCE_ALLOC_SERVER];
 }
 
-uint64_t process_peak(const struct model *model, const struct process *process, enum kind kind,
+/* With several sources the sum can be above what any of them knows. */
+uint64_t process_peak(const struct model *model, struct process *process, enum kind kind,
 		      uint64_t used_bytes)
 {
 	uint64_t peak = MAX(used_bytes, process->peak_bytes[kind]);
@@ -99,6 +100,7 @@ uint64_t process_peak(const struct model *model, const struct process *process, 
 
 		peak = MAX(peak, own);
 	}
+	process->peak_bytes[kind] = peak;
 	return peak;
 }
 

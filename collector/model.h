@@ -71,7 +71,7 @@ struct process {
 	bool was_tracked;                  /* some source has known what it holds */
 	void *life;                        /* of who watches for its end; NULL: nobody does */
 	GPtrArray *holdings;               /* struct holding, by device number */
-	uint64_t peak_bytes[KIND_COUNT];   /* what sources that left knew */
+	uint64_t peak_bytes[KIND_COUNT];   /* the highest that was told or shown */
 	uint64_t leaked_bytes[KIND_COUNT]; /* what it had not freed when a source left */
 };
 
@@ -89,7 +89,10 @@ struct holding {
 	void *source_data;
 	uint64_t slots;
 	guint place;                         /* in device.users */
-	uint64_t old_peak_bytes[KIND_COUNT]; /* its own peak when the device's started afresh */
+	uint64_t old_peak_bytes[KIND_COUNT]; /* its own peak when the device's started afresh... */
+	unsigned int restarted;              /* ...and a bit for each kind of which it has */
+	uint64_t peak_bytes[KIND_COUNT];     /* what sources that counted before knew */
+	struct amount carried[KIND_COUNT];   /* of device.gone: see holding_hand_over() */
 	struct claim claims[SOURCE_COUNT];
 };
 
@@ -225,8 +228,8 @@ void device_peak_reset(struct device *device, enum kind kind);
 /* The highest sum on one device, never below what is in use. */
 uint64_t holding_peak(const struct holding *holding, enum kind kind, uint64_t used_bytes);
 
-/* The highest sum over devices, never below what is in use. */
-uint64_t process_peak(const struct model *model, const struct process *process, enum kind kind,
+/* The highest sum over devices, never below what is in use, nor below what it was before. */
+uint64_t process_peak(const struct model *model, struct process *process, enum kind kind,
 		      uint64_t used_bytes);
 
 /* What the totals of the device's sources claim beyond what its processes hold. */

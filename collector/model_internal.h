@@ -6,9 +6,12 @@
 #include "model.h"
 
 void process_free(gpointer data);
-/* Before a claim that counted ends: returns what it held at last. */
-void holding_count_out(struct holding *holding, struct amount amounts[KIND_COUNT]);
-void holding_drop(struct model *model, struct source *source, struct holding *holding);
+/* Ends the source's claim, and the holding if it was the only one: what it held at last by the
+ * source's word, if that counted, else nothing. */
+void holding_drop(struct model *model, struct source *source, struct holding *holding,
+		  struct amount amounts[KIND_COUNT]);
+/* The highest sum that the source which counts knows of; 0: it does not know. */
+uint64_t holding_own_peak(const struct holding *holding, enum kind kind);
 
 void model_devices_init(struct model *model);
 gint model_compare_numbers(gconstpointer a, gconstpointer b, gpointer data);

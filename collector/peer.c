@@ -81,7 +81,10 @@ static void on_death(uv_poll_t *poll, int status, int events)
 	(void)status;
 	(void)events;
 	log_debug("process %d has ended", (int)peer->pid);
-	peer_end(peer);
+	if (peer->ledger)
+		model_end(peer->server->native->model, peer->ledger->process);
+	else
+		peer_end(peer);
 }
 
 /* In a thread: another process's maps can be slow to read. */

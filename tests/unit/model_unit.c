@@ -206,9 +206,11 @@ static void a_peak_is_never_below_what_is_in_use(void **state)
 	const struct holding *holding = process_holding(process, device);
 
 	fake_of(process)->peaks[TTMEM_DRAM] = 90;
+	fake_of(process)->peaks[TTMEM_L1] = 90;
 	fake_of(process)->holding_peaks[0][TTMEM_DRAM] = 110;
 	assert_int_equal(process_peak(&world->model, process, (enum kind)TTMEM_DRAM, 100), 100);
-	assert_int_equal(process_peak(&world->model, process, (enum kind)TTMEM_DRAM, 80), 90);
+	assert_int_equal(process_peak(&world->model, process, (enum kind)TTMEM_DRAM, 80), 100);
+	assert_int_equal(process_peak(&world->model, process, (enum kind)TTMEM_L1, 80), 90);
 	assert_int_equal(holding_peak(holding, (enum kind)TTMEM_DRAM, 100), 110);
 	assert_int_equal(holding_peak(holding, (enum kind)TTMEM_DRAM, 120), 120);
 }
