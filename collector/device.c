@@ -61,8 +61,18 @@ static bool is_known_by(const struct device *device, enum source_rank rank)
 	return device->known_by >> rank & 1;
 }
 
+/* By a process of which more is known than that it has the device open. */
+static bool is_held(const struct device *device)
+{
+	for (guint i = 0; i < device->users->len; i++)
+		if (((struct holding *)device->users->pdata[i])->source->rank < SOURCE_KMD)
+			return true;
+	return false;
+}
+
 /* Takes over what was not known. What is known changes only by the driver's word or while nobody
- * uses the device, so that no process can alter another's view. */
+ * uses the device, so that no process can alter another's view. Capacities are never the driver's
+ * word: what one process said of them holds until another says it on a free device. */
 static void device_learn(struct device *device, const struct identity *from, bool is_driver)
 {
 	struct identity *to = &device->identity;
@@ -79,8 +89,8 @@ static void device_learn(struct device *device, const struct identity *from, boo
 	text_learn(to->board, from->board, sizeof to->board, may_change);
 	text_learn(to->serial, from->serial, sizeof to->serial, may_change);
 	text_learn(to->firmware, from->firmware, sizeof to->firmware, may_change);
-	number_learn(&to->dram_total_bytes, from->dram_total_bytes, unused);
-	number_learn(&to->l1_total_bytes, from->l1_total_bytes, unused);
+	number_learn(&to->dram_total_bytes, from->dram_total_bytes, !is_held(device));
+	number_learn(&to->l1_total_bytes, from->l1_total_bytes, !is_held(device));
 	if (from->has_numa_node && may_change) {
 		to->has_numa_node = true;
 		to->numa_node = from->numa_node;
@@ -121,6 +131,10 @@ struct tally {
 
 /* Sources that hold on to a device that nobody uses. */
 #define KEPT_BY (1u << SOURCE_TT_METAL | 1u << SOURCE_KMD)
+
+/* Sources that know of a device by the word of processes alone, which is worth less than the
+ * driver's that it is not there. */
+#define HEARD_OF_BY (1u << SOURCE_NATIVE | 1u << SOURCE_ALLOC_SERVER)
 
 static bool is_trusted(const struct model *model, uid_t uid)
 {
@@ -245,6 +259,8 @@ void model_device_forget(struct model *model, struct source *source, struct devi
 {
 	(void)model;
 	device->known_by &= ~(1u << source->rank);
+	if (source->rank == SOURCE_KMD)
+		device->known_by &= ~HEARD_OF_BY;
 }
 
 /* Neither a client nor the table knows how much trace or circular buffers may take. */

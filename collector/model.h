@@ -172,8 +172,9 @@ struct device *model_device_get(struct model *model, struct source *source,
 struct device *model_device_of_driver(struct model *model, struct source *source,
 				      const struct identity *identity);
 
-/* The source knows nothing of the device any more. One that nobody knows or uses is hidden: it
- * keeps its number for when it comes back. */
+/* The source knows nothing of the device any more; by the driver's word, those who have heard of it
+ * from processes neither. One that nobody knows or uses is hidden: it keeps its number for when it
+ * comes back. */
 void model_device_forget(struct model *model, struct source *source, struct device *device);
 bool device_is_shown(const struct device *device);
 
