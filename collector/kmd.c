@@ -192,15 +192,29 @@ static void devices_take(struct kmd *kmd, const struct kmd_look *look)
 	g_hash_table_destroy(before);
 }
 
+static void report(struct kmd *kmd, const struct kmd_look *look)
+{
+	struct source *source = &kmd->source;
+
+	source->state = SOURCE_UP;
+	*source->detail = 0;
+	if (look->error) {
+		source->state = SOURCE_DOWN;
+		g_snprintf(source->detail, sizeof source->detail,
+			   "no driver: %s cannot be read (%s)", kmd->sysfs,
+			   g_strerror(-look->error));
+	} else if (look->pids_error) {
+		source->state = SOURCE_ERROR;
+		g_snprintf(source->detail, sizeof source->detail,
+			   "who has a device open is not known: %s/%u/pids cannot be read (%s)",
+			   kmd->procfs, look->pids_error_number, g_strerror(-look->pids_error));
+	}
+}
+
 static void look_take(struct kmd *kmd, const struct kmd_look *look)
 {
 	kmd->round++;
-	kmd->source.state = look->error ? SOURCE_DOWN : SOURCE_UP;
-	*kmd->source.detail = 0;
-	if (look->error)
-		g_snprintf(kmd->source.detail, sizeof kmd->source.detail,
-			   "no driver: %s cannot be read (%s)", kmd->sysfs,
-			   g_strerror(-look->error));
+	report(kmd, look);
 	devices_take(kmd, look);
 	for (size_t i = 0; i < look->count; i++) {
 		struct device *device = g_hash_table_lookup(
@@ -212,12 +226,28 @@ static void look_take(struct kmd *kmd, const struct kmd_look *look)
 	openers_refresh(kmd);
 }
 
+static void note_silence(struct kmd *kmd)
+{
+	uint64_t now = kmd->model->now_ns();
+
+	if (!kmd->silent_ns || now < kmd->silent_ns)
+		kmd->silent_ns = now;
+	if (now - kmd->silent_ns < KMD_SILENT_NS)
+		return;
+	kmd->source.state = SOURCE_ERROR;
+	g_strlcpy(kmd->source.detail, "the driver does not answer; what is shown may be old",
+		  sizeof kmd->source.detail);
+}
+
 static void look_now(struct kmd *kmd, gint64 wait_us)
 {
 	struct kmd_look *look = kmd_look_wait(kmd, wait_us);
 
-	if (!look)
+	if (!look) {
+		note_silence(kmd);
 		return;
+	}
+	kmd->silent_ns = 0;
 	look_take(kmd, look);
 	kmd_look_free(look);
 }

@@ -12,7 +12,8 @@
 
 #include "model.h"
 
-#define KMD_AGAIN_NS 100000000u
+#define KMD_AGAIN_NS  100000000u
+#define KMD_SILENT_NS 1000000000u /* then it hangs */
 
 struct kmd_look;
 
@@ -29,6 +30,7 @@ struct kmd {
 	struct kmd_look *news;
 	/* The loop's own. */
 	uint64_t asked_ns;
+	uint64_t silent_ns; /* since when no look has come back; 0: the last one has */
 	uint64_t round;
 	GHashTable *devices; /* number -> struct device */
 	GHashTable *openers; /* pid -> struct kmd_opener */

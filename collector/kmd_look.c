@@ -4,7 +4,7 @@
 
 #define END_WAIT_US 200000
 
-static GArray *read_pids(const char *procfs, uint32_t number)
+static GArray *read_pids(const char *procfs, uint32_t number, struct kmd_look *look)
 {
 	static pid_t pids[DRIVER_MAX_PIDS]; /* one thread */
 	GArray *array = g_array_new(FALSE, FALSE, sizeof(pid_t));
@@ -12,6 +12,10 @@ static GArray *read_pids(const char *procfs, uint32_t number)
 
 	if (count > 0)
 		g_array_append_vals(array, pids, (guint)count);
+	if (count < 0 && !look->pids_error) {
+		look->pids_error = count;
+		look->pids_error_number = number;
+	}
 	return array;
 }
 
@@ -49,7 +53,7 @@ static struct kmd_look *look_make(const struct kmd *kmd, const struct kmd_look *
 			driver_read(kmd->sysfs, numbers[i], device);
 		if (!device->inode)
 			continue;
-		look->pids[look->count++] = read_pids(kmd->procfs, numbers[i]);
+		look->pids[look->count++] = read_pids(kmd->procfs, numbers[i], look);
 	}
 	return look;
 }

@@ -8,7 +8,9 @@
 
 /* What the driver showed at one moment. */
 struct kmd_look {
-	int error; /* a negative errno: there is no class directory */
+	int error;      /* a negative errno: there is no class directory */
+	int pids_error; /* likewise: who has this device open cannot be read */
+	uint32_t pids_error_number;
 	size_t count;
 	struct driver_device devices[DRIVER_MAX_DEVICES];
 	GArray *pids[DRIVER_MAX_DEVICES]; /* pid_t */
