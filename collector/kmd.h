@@ -11,6 +11,7 @@
 #define KMD_H
 
 #include "model.h"
+#include <pthread.h>
 
 #define KMD_AGAIN_NS  100000000u
 #define KMD_SILENT_NS 1000000000u /* then it hangs */
@@ -22,9 +23,10 @@ struct kmd {
 	struct model *model;
 	char *sysfs;  /* "/sys/class/tenstorrent" */
 	char *procfs; /* "/proc/driver/tenstorrent" */
-	GThread *thread;
-	GMutex lock; /* over what follows, up to the next comment */
-	GCond cond;
+	pthread_t thread;
+	bool has_thread;      /* if none could be made, the driver does not answer */
+	pthread_mutex_t lock; /* over what follows, up to the next comment */
+	pthread_cond_t cond;
 	bool wanted;
 	bool ending;
 	struct kmd_look *news;

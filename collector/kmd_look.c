@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kmd_look.h"
+#include "moment.h"
 #include <string.h>
 
 #define END_WAIT_US 200000
@@ -76,76 +77,77 @@ static struct kmd_look *look_remember(const struct kmd_look *look)
 	return copy;
 }
 
-static gpointer thread_main(gpointer data)
+static void *thread_main(void *data)
 {
 	struct kmd *kmd = data;
 	struct kmd_look *before = NULL, *look;
 
-	g_mutex_lock(&kmd->lock);
+	pthread_mutex_lock(&kmd->lock);
 	while (!kmd->ending) {
 		if (!kmd->wanted) {
-			g_cond_wait(&kmd->cond, &kmd->lock);
+			pthread_cond_wait(&kmd->cond, &kmd->lock);
 			continue;
 		}
-		g_mutex_unlock(&kmd->lock);
+		pthread_mutex_unlock(&kmd->lock);
 		look = look_make(kmd, before);
 		kmd_look_free(before);
 		before = look_remember(look);
-		g_mutex_lock(&kmd->lock);
+		pthread_mutex_lock(&kmd->lock);
 		kmd_look_free(kmd->news);
 		kmd->news = look;
 		kmd->wanted = false;
-		g_cond_broadcast(&kmd->cond);
+		pthread_cond_broadcast(&kmd->cond);
 	}
 	kmd->wanted = false;
-	g_cond_broadcast(&kmd->cond);
-	g_mutex_unlock(&kmd->lock);
+	pthread_cond_broadcast(&kmd->cond);
+	pthread_mutex_unlock(&kmd->lock);
 	kmd_look_free(before);
 	return NULL;
 }
 
 void kmd_look_begin(struct kmd *kmd)
 {
-	g_mutex_init(&kmd->lock);
-	g_cond_init(&kmd->cond);
-	kmd->thread = g_thread_new("kmd", thread_main, kmd);
+	pthread_mutex_init(&kmd->lock, NULL);
+	moment_cond_init(&kmd->cond);
+	kmd->has_thread = !pthread_create(&kmd->thread, NULL, thread_main, kmd);
 }
 
 struct kmd_look *kmd_look_wait(struct kmd *kmd, gint64 wait_us)
 {
-	gint64 end = g_get_monotonic_time() + wait_us;
+	struct timespec end = moment_after(wait_us);
 	struct kmd_look *look;
 	bool hangs;
 
-	g_mutex_lock(&kmd->lock);
+	pthread_mutex_lock(&kmd->lock);
 	hangs = kmd->wanted; /* since the last time */
 	kmd->wanted = true;
-	g_cond_broadcast(&kmd->cond);
-	while (kmd->wanted && !hangs && g_cond_wait_until(&kmd->cond, &kmd->lock, end))
+	pthread_cond_broadcast(&kmd->cond);
+	while (kmd->wanted && !hangs && moment_wait(&kmd->cond, &kmd->lock, &end))
 		;
 	look = kmd->news;
 	kmd->news = NULL;
-	g_mutex_unlock(&kmd->lock);
+	pthread_mutex_unlock(&kmd->lock);
 	return look;
 }
 
 bool kmd_look_end(struct kmd *kmd)
 {
-	gint64 end = g_get_monotonic_time() + END_WAIT_US;
+	struct timespec end = moment_after(END_WAIT_US);
 	bool hangs;
 
-	g_mutex_lock(&kmd->lock);
+	pthread_mutex_lock(&kmd->lock);
 	kmd->ending = true;
-	g_cond_broadcast(&kmd->cond);
-	while (kmd->wanted && g_cond_wait_until(&kmd->cond, &kmd->lock, end))
+	pthread_cond_broadcast(&kmd->cond);
+	while (kmd->wanted && kmd->has_thread && moment_wait(&kmd->cond, &kmd->lock, &end))
 		;
-	hangs = kmd->wanted;
-	g_mutex_unlock(&kmd->lock);
+	hangs = kmd->wanted && kmd->has_thread;
+	pthread_mutex_unlock(&kmd->lock);
 	if (hangs)
 		return false;
-	g_thread_join(kmd->thread);
+	if (kmd->has_thread)
+		pthread_join(kmd->thread, NULL);
 	kmd_look_free(kmd->news);
-	g_mutex_clear(&kmd->lock);
-	g_cond_clear(&kmd->cond);
+	pthread_mutex_destroy(&kmd->lock);
+	pthread_cond_destroy(&kmd->cond);
 	return true;
 }
