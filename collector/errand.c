@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "errand.h"
 #include "log.h"
-#include <pthread.h>
+#include "moment.h"
 
 #define STACK_BYTES (256u << 10)
 #define END_WAIT_US 200000
@@ -21,12 +21,12 @@ static void *thread_main(void *argument)
 	struct errands *errands = errand->errands;
 
 	errand->run(errand->data);
-	g_mutex_lock(&errands->lock);
+	pthread_mutex_lock(&errands->lock);
 	g_queue_push_tail(&errands->done, errand);
-	g_cond_signal(&errands->cond);
+	pthread_cond_signal(&errands->cond);
 	if (!errands->closed)
 		uv_async_send(&errands->async);
-	g_mutex_unlock(&errands->lock);
+	pthread_mutex_unlock(&errands->lock);
 	return NULL;
 }
 
@@ -69,7 +69,9 @@ static void give_up(struct errand *errand)
 
 static bool may_run(const struct errand *errand)
 {
-	return errand->errands->running < ERRANDS_MAX &&
+	unsigned int max = errand->uid ? ERRANDS_MAX - ERRANDS_KEPT : ERRANDS_MAX;
+
+	return errand->errands->running < max &&
 	       under_way(errand->errands, errand->uid) < ERRANDS_MAX_PER_USER;
 }
 
@@ -103,9 +105,9 @@ static struct errand *next_done(struct errands *errands)
 {
 	struct errand *errand;
 
-	g_mutex_lock(&errands->lock);
+	pthread_mutex_lock(&errands->lock);
 	errand = g_queue_pop_head(&errands->done);
-	g_mutex_unlock(&errands->lock);
+	pthread_mutex_unlock(&errands->lock);
 	return errand;
 }
 
@@ -126,8 +128,8 @@ static void on_done(uv_async_t *async)
 void errands_init(struct errands *errands, uv_loop_t *loop)
 {
 	*errands = (struct errands){0};
-	g_mutex_init(&errands->lock);
-	g_cond_init(&errands->cond);
+	pthread_mutex_init(&errands->lock, NULL);
+	moment_cond_init(&errands->cond);
 	g_queue_init(&errands->done);
 	g_queue_init(&errands->waiting);
 	errands->under_way = g_hash_table_new(NULL, NULL);
@@ -165,17 +167,17 @@ void errand_cancel(struct errand *errand)
 /* Those under way are nearly always done in a moment. */
 static void wait_for_running(struct errands *errands)
 {
-	gint64 end = g_get_monotonic_time() + END_WAIT_US;
+	struct timespec end = moment_after(END_WAIT_US);
 	bool in_time = true;
 
 	while (errands->running && in_time) {
 		struct errand *errand;
 
-		g_mutex_lock(&errands->lock);
+		pthread_mutex_lock(&errands->lock);
 		while (in_time && g_queue_is_empty(&errands->done))
-			in_time = g_cond_wait_until(&errands->cond, &errands->lock, end);
+			in_time = moment_wait(&errands->cond, &errands->lock, &end);
 		errand = g_queue_pop_head(&errands->done);
-		g_mutex_unlock(&errands->lock);
+		pthread_mutex_unlock(&errands->lock);
 		if (!errand)
 			break;
 		count(errands, errand->uid, -1);
@@ -187,9 +189,9 @@ void errands_close(struct errands *errands)
 {
 	struct errand *errand;
 
-	g_mutex_lock(&errands->lock);
+	pthread_mutex_lock(&errands->lock);
 	errands->closed = true;
-	g_mutex_unlock(&errands->lock);
+	pthread_mutex_unlock(&errands->lock);
 	while ((errand = g_queue_pop_head(&errands->waiting)))
 		give_up(errand);
 	wait_for_running(errands);
@@ -197,6 +199,6 @@ void errands_close(struct errands *errands)
 	if (errands->running)
 		return; /* what they use stays */
 	g_hash_table_destroy(errands->under_way);
-	g_mutex_clear(&errands->lock);
-	g_cond_clear(&errands->cond);
+	pthread_mutex_destroy(&errands->lock);
+	pthread_cond_destroy(&errands->cond);
 }

@@ -8,11 +8,13 @@
 #define ERRAND_H
 
 #include <glib.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <sys/types.h>
 #include <uv.h>
 
 #define ERRANDS_MAX          16
+#define ERRANDS_KEPT         4 /* of these, for root's and the daemon's own */
 #define ERRANDS_MAX_PER_USER 4
 #define ERRANDS_WAITING_MAX  16384
 
@@ -20,8 +22,8 @@ struct errand;
 
 struct errands {
 	uv_async_t async;
-	GMutex lock;
-	GCond cond;            /* one more is done */
+	pthread_mutex_t lock;
+	pthread_cond_t cond;   /* one more is done */
 	GQueue done;           /* struct errand: under the lock; all else is the loop's */
 	GQueue waiting;        /* struct errand */
 	GHashTable *under_way; /* uid -> how many */

@@ -3,13 +3,15 @@
 #include "log.h"
 #include "proc.h"
 #include <errno.h>
+#include <poll.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 struct life {
 	uv_poll_t poll;
 	struct lives *lives;
-	struct process *process; /* whose `life` this is; NULL once it has gone */
+	struct process *process; /* whose `life` this is, until the handle closes */
 	int pidfd;
 };
 
@@ -31,7 +33,16 @@ static void on_death(uv_poll_t *poll, int status, int events)
 	model_end(life->lives->model, life->process);
 }
 
-/* Opened first and compared then: as long as the pidfd's process lives, the number is its own. */
+static bool has_ended(int pidfd)
+{
+	struct pollfd poll_fd = {.fd = pidfd, .events = POLLIN};
+
+	return poll(&poll_fd, 1, 0) != 0;
+}
+
+/* Opened first and compared then: as long as the pidfd's process lives, the number is its own. One
+ * that has ended and is not waited for still has all that is in /proc: it would come and go for
+ * ever. */
 static int open_own(const struct lives *lives, const struct process *process)
 {
 	int pidfd = (int)syscall(SYS_pidfd_open, process->pid, 0);
@@ -40,7 +51,7 @@ static int open_own(const struct lives *lives, const struct process *process)
 	if (pidfd < 0)
 		return -errno;
 	if (proc_start_ticks(lives->model->proc, process->pid, &start_ticks) ||
-	    start_ticks != process->start_ticks) {
+	    start_ticks != process->start_ticks || has_ended(pidfd)) {
 		close(pidfd);
 		return -ESRCH;
 	}
@@ -50,7 +61,7 @@ static int open_own(const struct lives *lives, const struct process *process)
 static bool watch(struct process *process, void *data)
 {
 	struct lives *lives = data;
-	int pidfd = lives->count < LIVES_MAX ? open_own(lives, process) : -EMFILE;
+	int pidfd = lives->count < lives->max ? open_own(lives, process) : -EMFILE;
 	struct life *life;
 
 	if (pidfd < 0) {
@@ -86,9 +97,19 @@ static void unwatch(struct process *process, void *data)
 	uv_close((uv_handle_t *)&life->poll, on_closed);
 }
 
+/* One descriptor each: most are for clients and files. */
+static unsigned int lives_possible(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == RLIM_INFINITY)
+		return LIVES_MAX;
+	return (unsigned int)MIN(limit.rlim_cur / 8, LIVES_MAX);
+}
+
 void lives_init(struct lives *lives, uv_loop_t *loop, struct model *model)
 {
-	*lives = (struct lives){.loop = loop, .model = model};
+	*lives = (struct lives){.loop = loop, .model = model, .max = lives_possible()};
 	model->watch_life = watch;
 	model->unwatch_life = unwatch;
 	model->life_data = lives;

@@ -12,7 +12,8 @@ struct lives {
 	uv_loop_t *loop;
 	struct model *model;
 	unsigned int count;
-	bool failing; /* a process could not be watched, and that was logged */
+	unsigned int max; /* LIVES_MAX, or what the descriptors allow */
+	bool failing;     /* a process could not be watched, and that was logged */
 };
 
 /* From now on the model asks here. */

@@ -11,6 +11,7 @@
 
 /* One process, looked at. */
 struct glance {
+	struct outlook *outlook;
 	uint64_t serial; /* of the process, in the model */
 	uint64_t start_ticks;
 	struct metal_sight sight;
@@ -89,6 +90,7 @@ static void glance_done(void *data, void *owner)
 	struct glance *glance = data;
 	struct process *process = outlook ? model_process(outlook->model, glance->serial) : NULL;
 
+	g_hash_table_remove(glance->outlook->under_way, &glance->serial);
 	if (process && glance->is_good && process->joined[SOURCE_KMD])
 		metal_member_add(outlook->metal, &glance->sight);
 	else if (glance->sight.dirfd >= 0)
@@ -101,14 +103,20 @@ static void glance_done(void *data, void *owner)
 static void on_opened(struct process *process, void *data)
 {
 	struct outlook *outlook = data;
-	struct glance *glance = g_new0(struct glance, 1);
+	struct glance *glance;
 
+	/* One that hangs is not made better by another. */
+	if (g_hash_table_contains(outlook->under_way, &process->serial))
+		return;
+	glance = g_new0(struct glance, 1);
+	glance->outlook = outlook;
 	glance->serial = process->serial;
 	glance->start_ticks = process->start_ticks;
 	glance->sight.pid = process->pid;
 	glance->sight.dirfd = -1;
 	glance->wants_ledger = !process->joined[SOURCE_NATIVE];
 	ledger_search_begin(outlook->server, &glance->search);
+	g_hash_table_insert(outlook->under_way, &glance->serial, glance);
 	errand_begin(&outlook->server->errands, process->uid, glance_run, glance_done, glance,
 		     outlook);
 }
@@ -178,6 +186,7 @@ void outlook_init(struct outlook *outlook, struct kmd *kmd, struct metal *metal,
 	outlook->model = metal->model;
 	outlook->metal = metal;
 	outlook->server = server;
+	outlook->under_way = g_hash_table_new(g_int64_hash, g_int64_equal);
 	kmd->opened = on_opened;
 	kmd->closed = on_closed;
 	kmd->hook_data = outlook;
@@ -190,4 +199,5 @@ void outlook_close(struct outlook *outlook, struct kmd *kmd)
 	kmd->opened = NULL;
 	kmd->closed = NULL;
 	outlook->metal->want_namespace = NULL;
+	g_hash_table_destroy(outlook->under_way);
 }

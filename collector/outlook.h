@@ -15,6 +15,7 @@ struct outlook {
 	struct model *model;
 	struct metal *metal;
 	struct server *server;
+	GHashTable *under_way; /* serial -> struct glance, whose thread may hang */
 };
 
 /* From now on the driver's source and TT-Metal's call here. */

@@ -27,6 +27,7 @@
 
 /* Processes that seem to have a ledger. */
 struct list {
+	struct server *server;
 	GArray *found; /* struct candidate */
 };
 
@@ -191,8 +192,6 @@ static void look_done(void *data, void *owner)
 	struct server *server = owner;
 	struct look *look = data;
 
-	if (server)
-		server->looks--;
 	ledger_search_end(server, &look->search, server && !server->closed);
 	g_free(look);
 }
@@ -203,9 +202,7 @@ static void look_begin(struct server *server, const struct candidate *candidate)
 
 	look->pid = candidate->pid;
 	ledger_search_begin(server, &look->search);
-	server->looks++;
-	if (!errand_begin(&server->errands, candidate->uid, look_run, look_done, look, server))
-		server->looks--;
+	errand_begin(&server->errands, candidate->uid, look_run, look_done, look, server);
 }
 
 static void list_done(void *data, void *owner)
@@ -215,12 +212,10 @@ static void list_done(void *data, void *owner)
 
 	for (guint i = 0; server && i < list->found->len; i++)
 		look_begin(server, &g_array_index(list->found, struct candidate, i));
+	list->server->scanning = false;
 	g_array_free(list->found, TRUE);
 	g_free(list);
-	if (!server)
-		return;
-	server->scanning = false;
-	if (server->scan_again && !server->closed)
+	if (server && server->scan_again && !server->closed)
 		server_scan(server);
 }
 
@@ -233,7 +228,7 @@ void server_scan(struct server *server)
 		return;
 	server->scanning = true;
 	list = g_new0(struct list, 1);
+	list->server = server;
 	list->found = g_array_new(FALSE, FALSE, sizeof(struct candidate));
-	if (!errand_begin(&server->errands, 0, list_run, list_done, list, server))
-		server->scanning = false;
+	errand_begin(&server->errands, 0, list_run, list_done, list, server);
 }

@@ -40,8 +40,7 @@ struct server {
 	uint64_t rejected;
 	struct errands errands; /* looks into processes; the outlook's, too */
 	bool scanning;
-	unsigned int looks; /* into processes that seem to have a ledger */
-	bool scan_again;    /* asked for while one was under way */
+	bool scan_again; /* asked for while one was under way */
 	bool closed;
 	bool is_default;          /* the socket that clients try when they were given none */
 	unsigned int max_clients; /* SERVER_MAX_CLIENTS, or what the descriptors allow */
