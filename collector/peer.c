@@ -95,13 +95,14 @@ static void maps_search(void *data)
 	peer->still_mapped = proc_maps_inode("/proc", peer->pid, peer->inode);
 }
 
-/* Without a look the process counts as alive, until its death. */
+/* Without a look the process counts as alive, until its death. So does one that is dying: other
+ * sources may have a word on it, and all let go of it at once. */
 static void on_maps_searched(void *data, void *owner)
 {
 	struct peer *peer = data;
 
 	peer->errand = NULL;
-	if (owner && !peer->still_mapped)
+	if (owner && !peer->still_mapped && !proc_is_exiting("/proc", peer->pid))
 		peer_end(peer);
 	else if (!peer->ended)
 		log_debug("process %d has closed its connection and lives on", (int)peer->pid);

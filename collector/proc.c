@@ -71,6 +71,17 @@ bool proc_is_program(const char *proc, pid_t pid)
 	return !(flags & KERNEL_THREAD) && (!strchr("ZX", state[1]) || threads > 1);
 }
 
+#define EXITING 4 /* the kernel's PF_EXITING */
+
+bool proc_is_exiting(const char *proc, pid_t pid)
+{
+	char text[1024];
+	uint64_t flags;
+
+	return slurp(proc, pid, "stat", text, sizeof text) < 0 || !stat_number(text, 9, &flags) ||
+	       flags & EXITING;
+}
+
 void proc_comm(const char *proc, pid_t pid, char comm[16])
 {
 	char text[64];

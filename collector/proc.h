@@ -13,6 +13,9 @@ int proc_start_ticks(const char *proc, pid_t pid, uint64_t *ticks);
 
 /* Neither a thread of the kernel nor one that has ended and is not waited for yet. */
 bool proc_is_program(const char *proc, pid_t pid);
+/* Whether it is about to end, or has ended: it lets go of its memory and then of its descriptors
+ * before its end is an event. */
+bool proc_is_exiting(const char *proc, pid_t pid);
 
 /* The name, as the kernel has it; empty if the process is gone. */
 void proc_comm(const char *proc, pid_t pid, char comm[16]);

@@ -41,6 +41,23 @@ static void put(const char *name, const char *text)
 
 #define FIELDS_3_TO_21 " S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18"
 
+static void assert_exiting(const char *stat, bool want)
+{
+	put("stat", stat);
+	assert_int_equal(proc_is_exiting(root, PID), want);
+}
+
+static void field_9_says_that_it_is_about_to_end(void **state)
+{
+	(void)state;
+	assert_exiting("42 (cat) S 1 2 3 4 5 4194304 7 8 9 10\n", false);
+	assert_exiting("42 (cat) S 1 2 3 4 5 4194308 7 8 9 10\n", true);
+	assert_exiting("42 (c) Z 1 2 3 4 5 4 (a)t) S 1 2 3 4 5 0 7 8\n", false);
+	assert_exiting("42 (cat) S 1", true); /* of no use: taken for gone */
+	assert_true(proc_is_exiting(root, 43));
+	assert_false(proc_is_exiting("/proc", getpid()));
+}
+
 static void assert_ticks(const char *stat, int error, uint64_t want)
 {
 	uint64_t ticks = 0;
@@ -266,6 +283,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(the_start_is_field_22),
+		TEST(field_9_says_that_it_is_about_to_end),
 		TEST(a_name_may_hold_anything),
 		TEST(a_stat_that_is_cut_short_has_no_start),
 		TEST(threads_of_the_kernel_and_zombies_are_no_programs),
