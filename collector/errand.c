@@ -67,11 +67,17 @@ static void give_up(struct errand *errand)
 	g_free(errand);
 }
 
+/* So that others' which hang leave some. */
+static unsigned int room_for(uid_t uid)
+{
+	unsigned int kept = uid == ERRANDS_OWN ? 0 : uid == 0 ? ERRANDS_KEPT : 2 * ERRANDS_KEPT;
+
+	return ERRANDS_MAX - kept;
+}
+
 static bool may_run(const struct errand *errand)
 {
-	unsigned int max = errand->uid ? ERRANDS_MAX - ERRANDS_KEPT : ERRANDS_MAX;
-
-	return errand->errands->running < max &&
+	return errand->errands->running < room_for(errand->uid) &&
 	       under_way(errand->errands, errand->uid) < ERRANDS_MAX_PER_USER;
 }
 

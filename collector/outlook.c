@@ -177,7 +177,8 @@ static void on_want_namespace(uint64_t dir_serial, const GArray *namespaces, voi
 	census->namespaces = g_array_new(FALSE, FALSE, sizeof(ino_t));
 	g_array_append_vals(census->namespaces, namespaces->data, namespaces->len);
 	census->numbers = g_array_new(FALSE, FALSE, sizeof(struct metal_number));
-	errand_begin(&outlook->server->errands, 0, census_run, census_done, census, outlook);
+	errand_begin(&outlook->server->errands, ERRANDS_OWN, census_run, census_done, census,
+		     outlook);
 }
 
 void outlook_init(struct outlook *outlook, struct kmd *kmd, struct metal *metal,

@@ -230,5 +230,5 @@ void server_scan(struct server *server)
 	list = g_new0(struct list, 1);
 	list->server = server;
 	list->found = g_array_new(FALSE, FALSE, sizeof(struct candidate));
-	errand_begin(&server->errands, 0, list_run, list_done, list, server);
+	errand_begin(&server->errands, ERRANDS_OWN, list_run, list_done, list, server);
 }
