@@ -14,6 +14,18 @@ static bool is_named(const struct identity *identity)
 	return identity->asic_id || *identity->pci || identity->gateway_asic_id;
 }
 
+static bool is_known_by(const struct device *device, enum source_rank rank)
+{
+	return device->known_by >> rank & 1;
+}
+
+/* An address that several claim is the driver's device's, else the first one's. */
+static void note_pci(struct device **found, struct device *device)
+{
+	if (!*found || (!is_known_by(*found, SOURCE_KMD) && is_known_by(device, SOURCE_KMD)))
+		*found = device;
+}
+
 /* An index says little: it depends on what the process was allowed to see. It counts only where one
  * side knows no better. */
 static gboolean search_one(gpointer key, gpointer value, gpointer data)
@@ -30,7 +42,7 @@ static gboolean search_one(gpointer key, gpointer value, gpointer data)
 		search->asic = device;
 	if (*want->pci && !strcmp(want->pci, have->pci) &&
 	    (!want->asic_id || !have->asic_id || want->asic_id == have->asic_id))
-		search->pci = device;
+		note_pci(&search->pci, device);
 	if (want->index == device->number && !(is_named(want) && is_named(have)))
 		search->index = device;
 	return FALSE;
@@ -54,11 +66,6 @@ static void number_learn(uint64_t *to, uint64_t from, bool may_change)
 {
 	if (from && (may_change || !*to))
 		*to = from;
-}
-
-static bool is_known_by(const struct device *device, enum source_rank rank)
-{
-	return device->known_by >> rank & 1;
 }
 
 /* By a process of which more is known than that it has the device open. */

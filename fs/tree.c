@@ -177,9 +177,11 @@ static bool names_pci(const struct device *device, char *text, size_t size)
 	return *text;
 }
 
+/* A name that several claim is the driver's device's, else the first one's. */
 static uint64_t lookup_by_name(const struct model *model, const struct spot *dir, const char *name)
 {
 	bool asic = dir->place == PLACE_BY_ASIC;
+	const struct device *found = NULL;
 	char text[32] = "";
 
 	for (GTreeNode *node = g_tree_node_first(model->devices); node;
@@ -188,10 +190,10 @@ static uint64_t lookup_by_name(const struct model *model, const struct spot *dir
 
 		if (device_is_shown(device) &&
 		    (asic ? names_asic : names_pci)(device, text, sizeof text) &&
-		    !strcmp(text, name))
-			return ino_make(device->serial, 0, asic ? FILE_ASIC_LINK : FILE_PCI_LINK);
+		    !strcmp(text, name) && (!found || device->known_by >> SOURCE_KMD & 1))
+			found = device;
 	}
-	return 0;
+	return found ? ino_make(found->serial, 0, asic ? FILE_ASIC_LINK : FILE_PCI_LINK) : 0;
 }
 
 static uint64_t lookup_root(const struct model *model, const char *name)

@@ -262,6 +262,15 @@ class NoDriver(TreeTest):
         self.holder()
         self.assertEqual(self.daemon.value("device0", "dram_used"), 4096)
 
+    def test_an_address_that_a_client_claimed_before_is_the_drivers(self):
+        peer = self.peer("declare 0 asic=0x99 pci=0000:01:00.0", user=NOBODY)
+        self.assertEqual(self.daemon.devices(), ["device0"])
+        self.tree.make("n150")
+        self.wait_devices(0, 1)
+        self.assertEqual(os.listdir(self.daemon.path("by-pci")), ["0000:01:00.0"])
+        self.assertEqual(os.readlink(self.daemon.path("by-pci", "0000:01:00.0")), "../device1")
+        peer.close()
+
     def test_a_driver_that_is_loaded_later_is_seen(self):
         self.tree.make("n150")
         self.wait_devices(0)

@@ -72,6 +72,22 @@ static void a_name_that_the_driver_does_not_know_is_behind_its_numbers(void **st
 			 6);
 }
 
+static void an_address_that_several_claim_is_the_drivers_devices(void **state)
+{
+	struct tellers *tellers = *state;
+	struct identity claim = {.index = 0, .asic_id = 0x99, .pci = PCI_0};
+	struct identity other = {.index = 1, .asic_id = 0x98, .pci = PCI_0};
+	struct device *device;
+
+	names(tellers, SOURCE_NATIVE, claim);
+	device = driver_lists(tellers, 5, 0xa, PCI_0);
+	names(tellers, SOURCE_NATIVE, other);
+	assert_int_equal(g_tree_nnodes(tellers->model.devices), 3);
+	assert_ptr_equal(names(tellers, SOURCE_NATIVE, (struct identity){.index = 9, .pci = PCI_0}),
+			 device);
+	assert_ptr_equal(driver_lists(tellers, 5, 0, PCI_0), device); /* while it is reset */
+}
+
 static void a_device_that_goes_is_hidden_and_comes_back_with_its_number(void **state)
 {
 	struct tellers *tellers = *state;
@@ -225,6 +241,7 @@ int main(void)
 		TELLERS_TEST(a_chip_is_one_device_by_whichever_name),
 		TELLERS_TEST(the_asic_id_counts_more_than_the_address_and_that_more_than_the_index),
 		TELLERS_TEST(a_name_that_the_driver_does_not_know_is_behind_its_numbers),
+		TELLERS_TEST(an_address_that_several_claim_is_the_drivers_devices),
 		TELLERS_TEST(a_device_that_goes_is_hidden_and_comes_back_with_its_number),
 		TELLERS_TEST(another_card_in_the_slot_is_another_device),
 		TELLERS_TEST(a_chip_whose_id_cannot_be_read_is_known_by_its_address),
