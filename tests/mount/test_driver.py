@@ -288,16 +288,16 @@ class NoDriver(TreeTest):
         self.assertEqual(self.daemon.value("device0", "dram_used"), 4096)
 
 
-class Deaf(TreeTest):
+class DeafTree(TreeTest):
     """The driver's directory is on a file system whose server never answers."""
 
-    def setUp(self):
-        super().setUp()
+    fuse = None
+
+    def deafen(self):
         self.fuse = os.open("/dev/fuse", os.O_RDWR)
         options = f"fd={self.fuse},rootmode=40000,user_id=0,group_id=0"
-        mounted = libc.mount(b"deaf", self.tree.class_dir.encode(), b"fuse.deaf", 0,
-                             options.encode())
-        self.assertEqual(mounted, 0)
+        self.assertEqual(libc.mount(b"deaf", self.tree.class_dir.encode(), b"fuse.deaf", 0,
+                                    options.encode()), 0)
         self.addCleanup(self.release)
 
     def release(self):
@@ -306,23 +306,42 @@ class Deaf(TreeTest):
             os.close(self.fuse)
         self.fuse = None
 
-    def test_readers_see_what_was_there_and_the_end_is_in_time(self):
-        peer = self.holder(asic=self.tree.asic_known)
+    def wait_silence(self):
         eventually(lambda: self.source("kmd")[0] == "error", "the silence")
         self.assertIn("does not answer", self.source("kmd")[4])
+
+
+class Deaf(DeafTree):
+    def test_readers_see_what_was_there_and_the_end_is_in_time(self):
+        asic = self.tree.asic(0)
+        self.deafen()
+        peer = self.holder(asic=asic)
+        self.wait_silence()
         self.assertEqual(self.daemon.value("device0", "dram_used"), 4096)
         peer.close()
         self.daemon.stop()
 
     def test_it_goes_on_when_the_driver_answers_again(self):
-        eventually(lambda: self.source("kmd")[0] == "error", "the silence")
+        self.deafen()
+        self.wait_silence()
         self.release()
         eventually(lambda: self.source("kmd")[0] == "up", "an answer")
         self.tree.remove(0)
         self.wait_devices(1)
 
+
+class DeafFromTheStart(DeafTree):
     def prepare(self):
-        self.tree.asic_known = self.tree.asic(0)
+        self.deafen()
+
+    def test_the_daemon_starts_and_says_so(self):
+        self.assertIn(self.source("kmd")[0], ("down", "error"))
+        self.assertIn("does not answer", self.source("kmd")[4])
+        self.holder()
+        self.assertEqual(self.daemon.value("device0", "dram_used"), 4096)
+        self.wait_silence()
+        self.release()
+        self.wait_devices(0, 1, 2)
 
 
 class TreeDaemon(OwnDaemon):

@@ -210,14 +210,31 @@ class Processes(JoinTest):
         self.assertAddsUp()
 
 
+# A process in a mount namespace of its own, in which /dev is a file system that never answers.
+STUCK = """
+import ctypes, os
+libc = ctypes.CDLL(None)
+fuse = os.open("/dev/fuse", os.O_RDWR)
+assert libc.unshare(0x20000) == 0
+assert libc.mount(None, b"/", None, 0x4000 | 1 << 18, None) == 0
+options = f"fd={fuse},rootmode=40000,user_id=0,group_id=0".encode()
+assert libc.mount(b"deaf", b"/dev", b"fuse.deaf", 0, options) == 0
+print("stuck", flush=True)
+os.read(0, 1)
+"""
+
+
 class Containers(JoinTest):
     """A process that does not see the socket, because something is mounted over its directory."""
 
-    def hidden(self, *unshare):
-        script = 'mount -t tmpfs none "$1" && exec "$2"'
-        peer = Program("unshare", *unshare, "--mount", "sh", "-c", script, "sh",
-                       os.path.dirname(self.daemon.socket), self.daemon.program("peer"),
+    def start_hidden(self, *unshare, drop=()):
+        script = 'mount -t tmpfs none "$1" && shift && exec "$@"'
+        return Program("unshare", *unshare, "--mount", "sh", "-c", script, "sh",
+                       os.path.dirname(self.daemon.socket), *drop, self.daemon.program("peer"),
                        TTMEM_SOCKET=self.daemon.socket)
+
+    def hidden(self, *unshare, drop=()):
+        peer = self.start_hidden(*unshare, drop=drop)
         for command in ("start", f"declare 0 asic={self.tree.asic(0):#x}",
                         "alloc 0 dram 0x1000 777"):
             peer.send(command)
@@ -239,6 +256,27 @@ class Containers(JoinTest):
         peer.kill()
         self.wait_gone(peer.pid)
 
+    def test_containers_that_do_not_answer_hold_up_nobody_else(self):
+        stuck = [Program("python3", "-c", STUCK) for _ in range(6)]
+        for process in stuck:
+            self.assertEqual(process.line(), "stuck")
+        self.tree.opens(0, *(process.pid for process in stuck))
+        self.wait_pids(*(process.pid for process in stuck))
+        def threads():
+            return len(os.listdir(f"/proc/{self.daemon.pid}/task"))
+        eventually(lambda: threads() >= 2 + 4, "those that hang")
+        drop = ("setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups")
+        peer = self.hidden(drop=drop)
+        self.tree.opens(1, peer.pid)
+        self.wait_text("native kmd", "pids", peer.pid, "source")
+        self.assertEqual(self.used(0), 777)
+        self.assertLessEqual(threads(), 2 + 4 + 2)  # its own, those that hang, and a few more
+        self.assertEqual(len(self.daemon.pids()), 7)
+        peer.close()
+        self.daemon.stop()
+        for process in stuck:
+            process.close()
+
     def test_it_is_found_in_a_pid_namespace_too(self):
         outer = self.hidden("--pid", "--fork", "--kill-child")
         with open(f"/proc/{outer.pid}/task/{outer.pid}/children", encoding="ascii") as file:
@@ -249,10 +287,7 @@ class Containers(JoinTest):
         self.assertEqual(self.daemon.pids(), {pid})
 
     def test_a_ledger_that_is_made_later_is_found(self):
-        script = 'mount -t tmpfs none "$1" && exec "$2"'
-        peer = Program("unshare", "--mount", "sh", "-c", script, "sh",
-                       os.path.dirname(self.daemon.socket), self.daemon.program("peer"),
-                       TTMEM_SOCKET=self.daemon.socket)
+        peer = self.start_hidden()
         peer.send("pid")
         peer.line()
         self.tree.opens(0, peer.pid)
