@@ -230,7 +230,8 @@ static void device_note_known(struct model *model, struct device *device, enum s
 		device->serial = ++model->last_serial;
 		g_hash_table_insert(model->device_by_serial, &device->serial, device);
 	}
-	device->known_by |= 1u << rank;
+	if (!(1u << rank & HEARD_OF_BY) || !device->was_listed || is_known_by(device, SOURCE_KMD))
+		device->known_by |= 1u << rank;
 }
 
 struct device *model_device_get(struct model *model, struct source *source,
@@ -258,6 +259,7 @@ struct device *model_device_of_driver(struct model *model, struct source *source
 		return NULL;
 	device_learn(device, identity, true);
 	device_note_known(model, device, source->rank);
+	device->was_listed = true;
 	model->driver_numbers = MAX(model->driver_numbers, identity->index + 1);
 	return device;
 }

@@ -47,6 +47,7 @@ struct device {
 	uid_t creator;
 	struct identity identity;
 	unsigned int known_by; /* a bit for each source (by its rank) that knows of it */
+	bool was_listed;       /* by the driver, whose word it is then whether it is there */
 	GTree *holdings;       /* pid -> struct holding */
 	GPtrArray *users;      /* the same, in no order, for summing */
 	uint64_t created_ns;

@@ -67,6 +67,14 @@ class Devices(JoinTest):
         self.assertEqual([self.source(name)[1] for name in ("native", "tt-metal", "kmd")],
                          ["0", "1", "2"])
 
+    def test_a_region_of_layout_1_means_the_board_of_its_serial_number(self):
+        sim = Sim("--as", "tt-metal", "--layout", 1, "--shm", self.shm, "--devices", "0",
+                  "--board", "n300", "--model", "resnet50", "--load-ms", 0, "--step-ms", 200000)
+        self.wait_pids(sim.pid)
+        eventually(lambda: self.used(0), "its memory")
+        self.assertEqual(self.daemon.devices(), ["device0", "device1"])
+        self.assertEqual(self.sources_of(sim.pid, 0), ["tt-metal"])
+
     def test_a_client_cannot_change_what_the_driver_says(self):
         self.peer(f"declare 0 asic={self.tree.asic(0):#x} pci=0000:09:00.0 arch=x board=p150a "
                   "remote=1", "alloc 0 dram 0x1000 1", user=NOBODY)

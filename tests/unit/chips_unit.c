@@ -152,7 +152,13 @@ static void the_driver_takes_away_what_only_clients_had_heard_of(void **state)
 	tells(tellers, SOURCE_NATIVE, 1, device, 100);
 	driver_forgets(tellers, device);
 	assert_true(device_is_shown(device));
+	names(tellers, SOURCE_NATIVE, (struct identity){.index = 0, .asic_id = 0xa});
 	leaves(tellers, SOURCE_NATIVE, 1);
+	assert_false(device_is_shown(device));
+	names(tellers, SOURCE_NATIVE, (struct identity){.index = 0, .asic_id = 0xa});
+	tells(tellers, SOURCE_NATIVE, 2, device, 100);
+	assert_true(device_is_shown(device));
+	leaves(tellers, SOURCE_NATIVE, 2);
 	assert_false(device_is_shown(device));
 }
 
