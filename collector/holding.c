@@ -15,6 +15,14 @@ struct holding *process_holding(const struct process *process, const struct devi
 	return NULL;
 }
 
+void holding_free(gpointer data)
+{
+	struct holding *holding = data;
+
+	g_free(holding->earlier);
+	g_free(holding);
+}
+
 /* What was allocated stays in the device's counters, which must not go down. */
 static void holding_count_out(struct holding *holding, struct amount amounts[KIND_COUNT])
 {
@@ -73,17 +81,25 @@ static void holding_hand_over(struct holding *holding, struct source *to,
 			      struct amount amounts[KIND_COUNT])
 {
 	struct amount after[KIND_COUNT];
+	struct earlier *earlier;
 
-	device_note_own_peak(holding, KINDS_ALL);
 	holding_read(holding, KINDS_ALL, amounts);
+	if (holding->source->rank == SOURCE_KMD) {
+		holding_choose(holding, to);
+		return;
+	}
+	if (!holding->earlier)
+		holding->earlier = g_new0(struct earlier, 1);
+	earlier = holding->earlier;
+	device_note_own_peak(holding, KINDS_ALL);
 	for (int kind = 0; kind < KIND_COUNT; kind++)
-		holding->peak_bytes[kind] =
+		earlier->peak_bytes[kind] =
 			holding_peak(holding, (enum kind)kind, amounts[kind].used_bytes);
 	holding_choose(holding, to);
 	holding_read(holding, KINDS_ALL, after);
 	for (int kind = 0; kind < KIND_COUNT; kind++) {
 		struct amount *gone = &holding->device->gone[kind];
-		struct amount *carried = &holding->carried[kind];
+		struct amount *carried = &earlier->carried[kind];
 
 		carry(&gone->allocated_bytes, &carried->allocated_bytes,
 		      amounts[kind].allocated_bytes, after[kind].allocated_bytes);
@@ -93,7 +109,7 @@ static void holding_hand_over(struct holding *holding, struct source *to,
 		      after[kind].failures);
 	}
 	if (to->rank == SOURCE_KMD)
-		memset(holding->carried, 0, sizeof holding->carried);
+		memset(earlier->carried, 0, sizeof earlier->carried);
 }
 
 /* The last of the device's users takes the place of the one that goes. */
@@ -250,7 +266,8 @@ uint64_t holding_own_peak(const struct holding *holding, enum kind kind)
 
 uint64_t holding_peak(const struct holding *holding, enum kind kind, uint64_t used_bytes)
 {
-	uint64_t own = holding_own_peak(holding, kind), before = holding->peak_bytes[kind];
+	uint64_t own = holding_own_peak(holding, kind);
+	uint64_t before = holding->earlier ? holding->earlier->peak_bytes[kind] : 0;
 
 	return MAX(used_bytes, MAX(own, before));
 }

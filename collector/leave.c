@@ -24,7 +24,7 @@ static struct process *process_new(struct model *model, pid_t pid, uid_t uid, gi
 	process->start_ticks = start_ticks;
 	process->start_ns = proc_ticks_to_epoch_ns(start_ticks);
 	process->seen_ns = model->now_ns();
-	process->holdings = g_ptr_array_new_with_free_func(g_free);
+	process->holdings = g_ptr_array_new_with_free_func(holding_free);
 	process_refresh_comm(model, process);
 	g_tree_insert(model->processes, GINT_TO_POINTER(pid), process);
 	g_hash_table_insert(model->process_by_serial, &process->serial, process);

@@ -82,6 +82,12 @@ struct claim {
 	uint64_t slots; /* a bit for each of the process's device indices that means this device */
 };
 
+/* What sources that counted before have left behind in a holding. */
+struct earlier {
+	uint64_t peak_bytes[KIND_COUNT];
+	struct amount carried[KIND_COUNT]; /* of device.gone: see holding_hand_over() */
+};
+
 /* What a process has on a device, by the word of the best source; owned by the process. */
 struct holding {
 	struct process *process;
@@ -92,8 +98,7 @@ struct holding {
 	guint place;                         /* in device.users */
 	uint64_t old_peak_bytes[KIND_COUNT]; /* its own peak when the device's started afresh... */
 	unsigned int restarted;              /* ...and a bit for each kind of which it has */
-	uint64_t peak_bytes[KIND_COUNT];     /* what sources that counted before knew */
-	struct amount carried[KIND_COUNT];   /* of device.gone: see holding_hand_over() */
+	struct earlier *earlier;             /* NULL: no other source has counted */
 	struct claim claims[SOURCE_COUNT];
 };
 

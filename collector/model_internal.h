@@ -6,6 +6,7 @@
 #include "model.h"
 
 void process_free(gpointer data);
+void holding_free(gpointer data);
 /* Ends the source's claim, and the holding if it was the only one: what it held at last by the
  * source's word, if that counted, else nothing. */
 void holding_drop(struct model *model, struct source *source, struct holding *holding,

@@ -193,12 +193,12 @@ static void counters_at_their_limit_stay_there(void **state)
 	assert_true(dram_of(device).allocated_bytes == UINT64_MAX);
 }
 
-static void counters_never_go_down(void **state)
+static void counters_and_peaks_never_go_down(void **state)
 {
 	struct tellers *tellers = *state;
 	struct device *device = chip(tellers);
 	struct word *words[SOURCE_COUNT][5] = {{NULL}};
-	uint64_t seed = 88172645463325252u, before = 0;
+	uint64_t seed = 88172645463325252u, before = 0, peak = 0;
 
 	for (int i = 0; i < 5000; i++) {
 		int rank = (int)(unit_random(&seed) % SOURCE_COUNT), n = (int)(seed >> 20 & 3);
@@ -217,6 +217,9 @@ static void counters_never_go_down(void **state)
 			leaves(tellers, rank, PID + n);
 		}
 		assert_true(dram_of(device).allocated_bytes >= before);
+		assert_true(device_peak(device, (enum kind)TTMEM_DRAM) >= peak);
+		peak = device_peak(device, (enum kind)TTMEM_DRAM);
+		assert_true(peak >= dram_of(device).used_bytes);
 		before = dram_of(device).allocated_bytes;
 		assert_true(before >= dram_of(device).used_bytes);
 	}
@@ -357,7 +360,7 @@ int main(void)
 		TELLERS_TEST(what_was_allocated_is_counted_once_however_sources_change),
 		TELLERS_TEST(what_comes_after_untracked_use_is_counted_as_new),
 		TELLERS_TEST(counters_at_their_limit_stay_there),
-		TELLERS_TEST(counters_never_go_down),
+		TELLERS_TEST(counters_and_peaks_never_go_down),
 		TELLERS_TEST(a_leak_is_told_once_and_by_the_best_source),
 		TELLERS_TEST(what_another_source_still_counts_is_no_leak),
 		TELLERS_TEST(a_holdings_peak_does_not_go_down_with_its_source),
