@@ -138,7 +138,7 @@ static void read_attributes(int dir, struct driver_device *device)
 	read_pci(dir, device->pci, sizeof device->pci);
 }
 
-void driver_read(const char *sysfs, uint32_t number, struct driver_device *device)
+int driver_read(const char *sysfs, uint32_t number, struct driver_device *device)
 {
 	int dir = open_directory(sysfs, CLASS_PREFIX, number);
 	struct stat st;
@@ -147,12 +147,13 @@ void driver_read(const char *sysfs, uint32_t number, struct driver_device *devic
 	device->number = number;
 	device->numa_node = -1;
 	if (dir < 0)
-		return;
+		return dir;
 	if (!fstat(dir, &st)) {
 		device->inode = st.st_ino;
 		read_attributes(dir, device);
 	}
 	close(dir);
+	return 0;
 }
 
 /* The number in the name of a class entry, if it is written as the driver writes it; else -1. */

@@ -32,9 +32,9 @@ struct driver_device {
 int driver_list(const char *sysfs, uint32_t *numbers, ino_t *inodes, size_t room);
 
 /* Reads a device's attributes, each of which can be missing, all of them from one directory: that
- * with device->inode, which is 0 if the device is gone. Waits while a chip is reset, as the driver
- * does. */
-void driver_read(const char *sysfs, uint32_t number, struct driver_device *device);
+ * with device->inode, which is 0 if the device is gone or its directory cannot be read. Returns 0
+ * or a negative errno. Waits while a chip is reset, as the driver does. */
+int driver_read(const char *sysfs, uint32_t number, struct driver_device *device);
 
 /* The different pids, ascending, that have the device open (procfs, "/proc/driver/tenstorrent");
  * returns how many, or a negative errno. Numbers that are no pid are passed over; so is 0, which

@@ -3,6 +3,7 @@
 #include "cards.h"
 #include "kmd_look.h"
 #include "proc.h"
+#include <errno.h>
 #include <string.h>
 
 #define WAIT_US       3000    /* a reader waits for a look so long... */
@@ -192,13 +193,23 @@ static void devices_take(struct kmd *kmd, const struct kmd_look *look)
 	g_hash_table_destroy(before);
 }
 
+static bool is_missing(const struct kmd_look *look)
+{
+	return look->error == -ENOENT || look->error == -ENOTDIR;
+}
+
 static void report(struct kmd *kmd, const struct kmd_look *look)
 {
 	struct source *source = &kmd->source;
 
 	source->state = SOURCE_UP;
 	*source->detail = 0;
-	if (look->error) {
+	if (look->error && !is_missing(look)) {
+		source->state = SOURCE_ERROR;
+		g_snprintf(source->detail, sizeof source->detail,
+			   "%s cannot be read (%s); what is shown may be old", kmd->sysfs,
+			   g_strerror(-look->error));
+	} else if (look->error) {
 		source->state = SOURCE_DOWN;
 		g_snprintf(source->detail, sizeof source->detail,
 			   "no driver: %s cannot be read (%s)", kmd->sysfs,
@@ -215,6 +226,8 @@ static void look_take(struct kmd *kmd, const struct kmd_look *look)
 {
 	kmd->round++;
 	report(kmd, look);
+	if (look->error && !is_missing(look))
+		return;
 	devices_take(kmd, look);
 	for (size_t i = 0; i < look->count; i++) {
 		struct device *device = g_hash_table_lookup(

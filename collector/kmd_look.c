@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kmd_look.h"
 #include "moment.h"
+#include <errno.h>
 #include <string.h>
 
 #define END_WAIT_US 200000
+
+/* It says nothing of the driver. */
+static bool is_own_want(int error)
+{
+	return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
+}
 
 static GArray *read_pids(const char *procfs, uint32_t number, struct kmd_look *look)
 {
@@ -13,6 +20,8 @@ static GArray *read_pids(const char *procfs, uint32_t number, struct kmd_look *l
 
 	if (count > 0)
 		g_array_append_vals(array, pids, (guint)count);
+	if (is_own_want(count))
+		look->error = count;
 	if (count < 0 && !look->pids_error) {
 		look->pids_error = count;
 		look->pids_error_number = number;
@@ -41,7 +50,7 @@ static struct kmd_look *look_make(const struct kmd *kmd, const struct kmd_look *
 	struct kmd_look *look = g_new0(struct kmd_look, 1);
 	uint32_t numbers[DRIVER_MAX_DEVICES];
 	ino_t inodes[DRIVER_MAX_DEVICES];
-	int count = driver_list(kmd->sysfs, numbers, inodes, DRIVER_MAX_DEVICES);
+	int count = driver_list(kmd->sysfs, numbers, inodes, DRIVER_MAX_DEVICES), error = 0;
 
 	look->error = count < 0 ? count : 0;
 	for (int i = 0; i < count; i++) {
@@ -51,7 +60,9 @@ static struct kmd_look *look_make(const struct kmd *kmd, const struct kmd_look *
 		if (same)
 			*device = *same;
 		else
-			driver_read(kmd->sysfs, numbers[i], device);
+			error = driver_read(kmd->sysfs, numbers[i], device);
+		if (is_own_want(error))
+			look->error = error;
 		if (!device->inode)
 			continue;
 		look->pids[look->count++] = read_pids(kmd->procfs, numbers[i], look);

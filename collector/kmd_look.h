@@ -8,7 +8,7 @@
 
 /* What the driver showed at one moment. */
 struct kmd_look {
-	int error;      /* a negative errno: there is no class directory */
+	int error;      /* a negative errno: it could not be looked at, or there is nothing */
 	int pids_error; /* likewise: who has this device open cannot be read */
 	uint32_t pids_error_number;
 	size_t count;

@@ -3,6 +3,7 @@
 #include "kmd_stage.h"
 #include <fcntl.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 
 static void devices_are_there_from_the_start(void **state)
 {
@@ -71,6 +72,60 @@ static void a_driver_that_is_loaded_later_is_found(void **state)
 	assert_int_equal(stage->kmd.source.state, SOURCE_DOWN);
 	assert_null(numbered(stage, 0));
 	g_free(away);
+}
+
+/* As for want of descriptors: it is no word on which devices there are. */
+static void what_cannot_be_looked_at_stays_as_it_was(void **state)
+{
+	struct stage *stage = *state;
+	char *away = g_strdup_printf("%s/away", stage->forest.root);
+	pid_t pid = child(stage, 0);
+
+	driver_forest_add(&stage->forest, 0);
+	opens(stage, 0, "%d\n", pid);
+	begin(stage);
+	assert_int_equal(g_rename(stage->forest.sysfs, away), 0);
+	assert_int_equal(symlink(stage->forest.sysfs, stage->forest.sysfs), 0);
+	look(stage);
+	assert_int_equal(stage->kmd.source.state, SOURCE_ERROR);
+	assert_non_null(strstr(stage->kmd.source.detail, "symbolic links"));
+	assert_non_null(numbered(stage, 0));
+	assert_non_null(process(stage, pid));
+	assert_int_equal(g_unlink(stage->forest.sysfs), 0);
+	assert_int_equal(g_rename(away, stage->forest.sysfs), 0);
+	look(stage);
+	assert_int_equal(stage->kmd.source.state, SOURCE_UP);
+	g_free(away);
+}
+
+/* With this many descriptors left at each look. */
+static void a_want_of_descriptors_takes_nothing_away(void **state)
+{
+	struct stage *stage = *state;
+	struct rlimit limit, low;
+	pid_t pid = child(stage, 0);
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	driver_forest_add(&stage->forest, 0);
+	opens(stage, 0, "%d\n", pid);
+	begin(stage);
+	for (int left = 0; left < 6; left++) {
+		int next = dup(0);
+
+		close(next);
+		/* All attributes are read again. */
+		driver_forest_reload(&stage->forest, 0);
+		opens(stage, 0, "%d\n", pid);
+		low = (struct rlimit){(rlim_t)(next + left), limit.rlim_max};
+		setrlimit(RLIMIT_NOFILE, &low);
+		look(stage);
+		setrlimit(RLIMIT_NOFILE, &limit);
+		assert_non_null(numbered(stage, 0));
+		assert_string_equal(numbered(stage, 0)->identity.board, "n300");
+		assert_non_null(process(stage, pid));
+	}
+	look(stage);
+	assert_int_equal(stage->kmd.source.state, SOURCE_UP);
 }
 
 static void pids_that_cannot_be_read_are_an_error(void **state)
@@ -254,6 +309,8 @@ int main(void)
 		KMD_TEST(a_board_that_is_not_known_has_no_architecture_or_capacity),
 		KMD_TEST(without_a_driver_it_says_so),
 		KMD_TEST(a_driver_that_is_loaded_later_is_found),
+		KMD_TEST(what_cannot_be_looked_at_stays_as_it_was),
+		KMD_TEST(a_want_of_descriptors_takes_nothing_away),
 		KMD_TEST(pids_that_cannot_be_read_are_an_error),
 		KMD_TEST(nothing_is_read_while_nobody_asks_or_shortly_after),
 		KMD_TEST(devices_come_and_go),
