@@ -86,7 +86,6 @@ class TreeTest(MountTest):
     """A daemon that looks at a tree of the driver's and at an empty directory for regions."""
 
     boards = ("n300", "p150a")
-    daemon_class = Daemon
 
     def setUp(self):
         self.addCleanup(clean_up)
