@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the kernel driver and TT-Metal would show of made-up devices, and daemons that look there."""
+"""What the driver and TT-Metal would show of made-up devices, and daemons that look there."""
 import os
 import re
 import struct
