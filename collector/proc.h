@@ -13,6 +13,7 @@ int proc_start_ticks(const char *proc, pid_t pid, uint64_t *ticks);
 
 /* Neither a thread of the kernel nor one that has ended and is not waited for yet. */
 bool proc_is_program(const char *proc, pid_t pid);
+
 /* Whether it is about to end, or has ended: it lets go of its memory and then of its descriptors
  * before its end is an event. */
 bool proc_is_exiting(const char *proc, pid_t pid);
