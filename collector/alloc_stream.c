@@ -301,8 +301,7 @@ static unsigned int guess(const struct alloc_stream *stream, bool ended)
 	unsigned int known = alloc_form_bit(stream->form) & stream->forms;
 	unsigned int possible = known ? known : stream->forms, form;
 
-	for (unsigned int rest = possible; rest; rest &= rest - 1) {
-		form = alloc_form_shortest(rest);
+	for (unsigned int rest = possible; (form = alloc_form_shortest(rest)); rest &= rest - 1) {
 		if (stream->held % form == 0 &&
 		    alloc_head_plausible(stream->room, form, stream->pid))
 			return form;
