@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "watchers.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+GHashTable *watchers_set_new(void)
+{
+	return g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+}
+
+/* A line is "inotify wd:1 ino:2a sdev:34 mask:2 ..." or "fanotify ino:2a sdev:34 mflags:0 ...", all
+ * hexadecimal. */
+static void take_line(const char *line, uint32_t device, GHashTable *inodes)
+{
+	const char *inode = strstr(line, " ino:"), *where = strstr(line, " sdev:");
+	uint64_t *key;
+
+	if (!inode || !where || g_ascii_strtoull(where + 6, NULL, 16) != device)
+		return;
+	key = g_new(uint64_t, 1);
+	*key = g_ascii_strtoull(inode + 5, NULL, 16);
+	g_hash_table_add(inodes, key);
+}
+
+static void take_info(int infos, const char *name, uint32_t device, GHashTable *inodes)
+{
+	int fd = openat(infos, name, O_RDONLY | O_CLOEXEC);
+	FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+	char *line = NULL;
+	size_t room = 0;
+
+	if (!file) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	while (getline(&line, &room, file) > 0)
+		if (g_str_has_prefix(line, "inotify ") || g_str_has_prefix(line, "fanotify "))
+			take_line(line, device, inodes);
+	free(line);
+	fclose(file);
+}
+
+/* What a descriptor is shows its link; nothing is opened but the list of one that watches. */
+static bool is_watcher(int links, const char *name)
+{
+	char target[32];
+	ssize_t length = readlinkat(links, name, target, sizeof target - 1);
+
+	if (length <= 0)
+		return false;
+	target[length] = 0;
+	return !strcmp(target, "anon_inode:inotify") || !strcmp(target, "inotify") ||
+	       !strcmp(target, "anon_inode:[fanotify]");
+}
+
+static DIR *open_dir(int proc, const char *pid, const char *below)
+{
+	char path[32];
+	int fd;
+	DIR *dir;
+
+	g_snprintf(path, sizeof path, "%s/%s", pid, below);
+	fd = openat(proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	if (!dir && fd >= 0)
+		close(fd);
+	return dir;
+}
+
+static bool take_process(int proc, const char *pid, uint32_t device, GHashTable *inodes)
+{
+	DIR *links = open_dir(proc, pid, "fd"), *infos = NULL;
+	struct dirent *entry;
+
+	if (!links)
+		return errno == ENOENT || errno == ESRCH;
+	while ((entry = readdir(links))) {
+		if (!is_watcher(dirfd(links), entry->d_name))
+			continue;
+		if (!infos)
+			infos = open_dir(proc, pid, "fdinfo");
+		if (infos)
+			take_info(dirfd(infos), entry->d_name, device, inodes);
+	}
+	if (infos)
+		closedir(infos);
+	closedir(links);
+	return true;
+}
+
+bool watchers_find(const char *proc, uint32_t device, GHashTable *inodes)
+{
+	DIR *dir = opendir(proc);
+	struct dirent *entry;
+	bool complete = dir;
+
+	while (dir && (entry = readdir(dir)))
+		if (g_ascii_isdigit(*entry->d_name))
+			complete &= take_process(dirfd(dir), entry->d_name, device, inodes);
+	if (dir)
+		closedir(dir);
+	return complete;
+}
