@@ -111,10 +111,19 @@ static size_t alloc_buffers(struct source *source, const struct process *process
 	return count;
 }
 
+/* Its events come by themselves. */
+static enum bell alloc_arm(struct source *source, struct process *process)
+{
+	(void)source;
+	(void)process;
+	return BELL_RINGS;
+}
+
 static const struct source_ops alloc_ops = {
 	.sync = alloc_sync,
 	.ended = alloc_ended,
 	.read = alloc_read,
+	.arm = alloc_arm,
 	.holding_peak = alloc_holding_peak,
 	.peak = alloc_peak,
 	.errors = alloc_errors,

@@ -217,6 +217,7 @@ static void settle_up(struct alloc_peer *peer, uint64_t garbage_before)
 	if (peer->process) {
 		alloc_process_settle(server->alloc, peer->process);
 		server->alloc->source.last_update_ns = server->now_ns;
+		model_ring(server->alloc->model, peer->process->process);
 	}
 }
 

@@ -185,6 +185,8 @@ static bool device_room(struct model *model, uid_t uid)
 		model->refused_devices++;
 		return false;
 	}
+	if (device_is_shown(goes))
+		model_tell(model, DEVICE_GOES, NULL, goes);
 	g_hash_table_remove(model->device_by_serial, &goes->serial);
 	g_tree_remove(model->devices, GUINT_TO_POINTER(goes->number));
 	return true;
@@ -225,13 +227,17 @@ bool device_is_shown(const struct device *device)
  * books on the old inode numbers. */
 static void device_note_known(struct model *model, struct device *device, enum source_rank rank)
 {
-	if (!device_is_shown(device)) {
+	bool is_new = !device_is_shown(device);
+
+	if (is_new) {
 		g_hash_table_remove(model->device_by_serial, &device->serial);
 		device->serial = ++model->last_serial;
 		g_hash_table_insert(model->device_by_serial, &device->serial, device);
 	}
 	if (!(1u << rank & HEARD_OF_BY) || !device->was_listed || is_known_by(device, SOURCE_KMD))
 		device->known_by |= 1u << rank;
+	if (is_new && device_is_shown(device))
+		model_tell(model, DEVICE_COMES, NULL, device);
 }
 
 struct device *model_device_get(struct model *model, struct source *source,
@@ -266,10 +272,13 @@ struct device *model_device_of_driver(struct model *model, struct source *source
 
 void model_device_forget(struct model *model, struct source *source, struct device *device)
 {
-	(void)model;
-	device->known_by &= ~(1u << source->rank);
+	unsigned int left = device->known_by & ~(1u << source->rank);
+
 	if (source->rank == SOURCE_KMD)
-		device->known_by &= ~HEARD_OF_BY;
+		left &= ~HEARD_OF_BY;
+	if (device->known_by && !left && !device->users->len)
+		model_tell(model, DEVICE_GOES, NULL, device);
+	device->known_by = left;
 }
 
 /* Neither a client nor the table knows how much trace or circular buffers may take. */

@@ -113,15 +113,19 @@ static void holding_hand_over(struct holding *holding, struct source *to,
 }
 
 /* The last of the device's users takes the place of the one that goes. */
-static void holding_end(struct holding *holding)
+static void holding_end(const struct model *model, struct holding *holding)
 {
+	struct process *process = holding->process;
 	struct device *device = holding->device;
 	struct holding *last = device->users->pdata[device->users->len - 1];
 
+	model_tell(model, HOLDING_GOES, process, device);
+	if (device->users->len == 1 && !device->known_by)
+		model_tell(model, DEVICE_GOES, NULL, device);
 	last->place = holding->place;
 	g_ptr_array_remove_index_fast(device->users, holding->place);
-	g_tree_remove(device->holdings, GINT_TO_POINTER(holding->process->pid));
-	g_ptr_array_remove(holding->process->holdings, holding);
+	g_tree_remove(device->holdings, GINT_TO_POINTER(process->pid));
+	g_ptr_array_remove(process->holdings, holding);
 }
 
 void holding_drop(struct model *model, struct source *source, struct holding *holding,
@@ -132,7 +136,7 @@ void holding_drop(struct model *model, struct source *source, struct holding *ho
 	memset(amounts, 0, sizeof *amounts * KIND_COUNT);
 	if (!best) {
 		holding_count_out(holding, amounts);
-		holding_end(holding);
+		holding_end(model, holding);
 		return;
 	}
 	if (holding->source == source)
@@ -194,10 +198,13 @@ struct holding *model_hold(struct model *model, struct source *source, struct pr
 	struct holding *holding = process_holding(process, device);
 	struct amount amounts[KIND_COUNT];
 	uint64_t bit = index == DEVICE_NO_INDEX ? 0 : 1ull << index;
+	bool is_new, was_shown;
 
 	if (bit)
 		index_release(model, source, process, device, bit);
-	if (!holding)
+	is_new = !holding;
+	was_shown = device_is_shown(device);
+	if (is_new)
 		holding = holding_new(process, device);
 	holding->claims[source->rank].data = data;
 	holding->claims[source->rank].slots |= bit;
@@ -205,6 +212,10 @@ struct holding *model_hold(struct model *model, struct source *source, struct pr
 		holding_hand_over(holding, source, amounts);
 	else if (!holding->source || source == holding->source)
 		holding_choose(holding, source);
+	if (!was_shown)
+		model_tell(model, DEVICE_COMES, NULL, device);
+	if (is_new)
+		model_tell(model, HOLDING_COMES, process, device);
 	return holding;
 }
 

@@ -59,6 +59,7 @@ struct process *model_join(struct model *model, struct source *source, void *dat
 			   uid_t uid, gid_t gid, uint64_t start_ticks)
 {
 	struct process *process = model_process_by_pid(model, pid);
+	bool is_new;
 
 	if (process && process->start_ticks != start_ticks) {
 		model_end(model, process);
@@ -71,9 +72,12 @@ struct process *model_join(struct model *model, struct source *source, void *dat
 			process_remove(model, process);
 		return NULL;
 	}
+	is_new = !is_joined(process);
 	process->joined[source->rank] = data;
 	process->was_tracked |= source->rank != SOURCE_KMD;
 	source->last_update_ns = model->now_ns();
+	if (is_new)
+		model_tell(model, PROCESS_COMES, process, NULL);
 	return process;
 }
 
@@ -166,8 +170,11 @@ void model_leave(struct model *model, struct source *source, struct process *pro
 	for (int kind = 0; kind < KIND_COUNT; kind++)
 		process_peak(model, process, (enum kind)kind, sums[kind].used_bytes);
 	process->joined[source->rank] = NULL;
-	if (is_joined(process))
+	if (is_joined(process)) {
+		model_ring(model, process);
 		return;
+	}
+	model_tell(model, PROCESS_GOES, process, NULL);
 	depart(model, process);
 	process_remove(model, process);
 }

@@ -274,3 +274,16 @@ void ledger_view_errors(const struct ledger_view *view, struct recording_errors 
 	errors->untracked = word_get(&header->untracked);
 	errors->unlisted = word_get(&header->unlisted);
 }
+
+/* By way of the file, because nothing is ever mapped for writing. Only the lowest byte changes, so
+ * that the word cannot be torn. The fence stands between the store and our next read of a counter,
+ * as the owner's stands between its change of one and its look at this word. */
+bool ledger_view_arm(const struct ledger_view *view, bool on)
+{
+	const uint32_t word = on;
+	bool fine = pwrite(view->fd, &word, sizeof word, offsetof(struct ledger_header, armed)) ==
+		    sizeof word;
+
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return fine;
+}

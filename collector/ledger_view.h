@@ -39,6 +39,10 @@ pid_t ledger_view_pid(const struct ledger_view *view);
 /* The descriptor number of the owner's doorbell, -1 for none. */
 int ledger_view_eventfd(const struct ledger_view *view);
 
+/* Asks the owner to ring at its next change, or takes that back. Whoever reads the ledger after
+ * this sees a change, or will be rung: see docs/ledger.md. False if it cannot be asked. */
+bool ledger_view_arm(const struct ledger_view *view, bool on);
+
 /* See ledger_socket_hash(). */
 uint64_t ledger_view_socket_hash(const struct ledger_view *view);
 

@@ -55,6 +55,34 @@ void model_sync(struct model *model, const struct device *only)
 	}
 }
 
+void model_tell(const struct model *model, enum model_change change, struct process *process,
+		struct device *device)
+{
+	if (model->changed)
+		model->changed(change, process, device, model->news_data);
+}
+
+void model_ring(const struct model *model, struct process *process)
+{
+	if (model->rung)
+		model->rung(process, model->news_data);
+}
+
+/* A process that only has devices open does not change but by coming and going. */
+enum bell model_arm(const struct model *model, struct process *process)
+{
+	enum bell bell = BELL_RINGS;
+
+	for (int rank = 0; rank < SOURCE_KMD; rank++) {
+		struct source *source = model->by_rank[rank];
+
+		if (process->joined[rank] &&
+		    (!source->ops->arm || source->ops->arm(source, process) == BELL_POLL))
+			bell = BELL_POLL;
+	}
+	return bell;
+}
+
 struct process *model_process(const struct model *model, uint64_t serial)
 {
 	return g_hash_table_lookup(model->process_by_serial, &serial);

@@ -113,6 +113,17 @@ struct departed {
 	uint64_t leaked_bytes[KIND_COUNT];
 };
 
+/* What changed() is told, with the process or the device or both. Things are still there when they
+ * go, and are there already when they come. */
+enum model_change {
+	PROCESS_COMES,
+	PROCESS_GOES,
+	HOLDING_COMES,
+	HOLDING_GOES,
+	DEVICE_COMES,
+	DEVICE_GOES,
+};
+
 struct model {
 	GTree *devices;                /* number -> struct device */
 	GTree *processes;              /* pid -> struct process */
@@ -137,6 +148,13 @@ struct model {
 	bool (*watch_life)(struct process *process, void *data);
 	void (*unwatch_life)(struct process *process, void *data);
 	void *life_data;
+
+	/* Something has come or goes: see enum model_change. And a source tells of a change of what
+	 * a process holds (NULL: of some processes). NULL: nobody wants to know. */
+	void (*changed)(enum model_change change, struct process *process, struct device *device,
+			void *data);
+	void (*rung)(struct process *process, void *data);
+	void *news_data;
 };
 
 void model_init(struct model *model);
@@ -164,6 +182,12 @@ struct process *model_join(struct model *model, struct source *source, void *dat
 /* The source has no more to say of the process, which goes with the last that does. What the source
  * says of it must still be readable. */
 void model_leave(struct model *model, struct source *source, struct process *process);
+
+/* A source tells that what the process holds has changed; NULL: that of some process. */
+void model_ring(const struct model *model, struct process *process);
+
+/* Asks every source that counts for the process to tell of its next change; see source_ops.arm. */
+enum bell model_arm(const struct model *model, struct process *process);
 
 /* The process has ended: all sources let go of it. */
 void model_end(struct model *model, struct process *process);

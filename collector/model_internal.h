@@ -5,6 +5,8 @@
 
 #include "model.h"
 
+void model_tell(const struct model *model, enum model_change change, struct process *process,
+		struct device *device);
 void process_free(gpointer data);
 void holding_free(gpointer data);
 /* Ends the source's claim, and the holding if it was the only one: what it held at last by the

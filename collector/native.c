@@ -197,10 +197,23 @@ static void native_ended(struct source *source, struct process *process)
 	native->end_peer(ledger_of(process)->peer);
 }
 
+/* A ledger that cannot be armed, or has no doorbell to ring, is polled. */
+static enum bell native_arm(struct source *source, struct process *process)
+{
+	struct native *native = (struct native *)source;
+	struct ledger *ledger = ledger_of(process);
+
+	if (ledger->peer && native->listen && native->listen(ledger->peer) &&
+	    ledger_view_arm(&ledger->view, true))
+		return BELL_RINGS;
+	return BELL_POLL;
+}
+
 static const struct source_ops native_ops = {
 	.sync = native_sync,
 	.ended = native_ended,
 	.read = native_read,
+	.arm = native_arm,
 	.holding_peak = native_holding_peak,
 	.peak = native_peak,
 	.errors = native_errors,

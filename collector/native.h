@@ -20,6 +20,8 @@ struct native {
 	/* Called when a process comes with a new ledger: ends what the server has of the old one,
 	 * which releases it. */
 	void (*end_peer)(void *peer);
+	/* Makes the server listen for the peer's doorbell; false if it has none. */
+	bool (*listen)(void *peer);
 };
 
 /* A process with its ledger. Owned by native, from native_adopt() to native_release(). */

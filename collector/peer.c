@@ -63,6 +63,8 @@ void peer_end(struct peer *peer)
 		uv_close((uv_handle_t *)&peer->poll, on_closed);
 	if (peer->pidfd >= 0)
 		uv_close((uv_handle_t *)&peer->life, on_closed);
+	if (peer->has_bell)
+		uv_close((uv_handle_t *)&peer->bell, on_closed);
 	if (peer->errand)
 		errand_cancel(peer->errand); /* others' maps may keep it waiting for ever */
 	peer_unuse(peer);
@@ -248,6 +250,8 @@ static void peer_is_here(struct peer *peer, int eventfd)
 	log_debug("process %d of user %u is here", (int)peer->pid, peer->uid);
 	if (has_ended(peer->pidfd))
 		peer_end(peer);
+	else
+		model_ring(peer->server->native->model, peer->ledger->process);
 }
 
 static void peer_hello(struct peer *peer, struct parcel *parcel)

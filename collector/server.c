@@ -201,6 +201,11 @@ static void end_peer(void *data)
 	peer_end(data);
 }
 
+static bool listen_for_bell(void *peer)
+{
+	return bell_listen(peer);
+}
+
 int server_init(struct server *server, uv_loop_t *loop, struct native *native, const char *path,
 		bool is_default)
 {
@@ -222,6 +227,7 @@ int server_init(struct server *server, uv_loop_t *loop, struct native *native, c
 	native->before_sync = before_sync;
 	native->before_sync_data = server;
 	native->end_peer = end_peer;
+	native->listen = listen_for_bell;
 	native->source.state = SOURCE_UP;
 	errands_init(&server->errands, loop);
 	server->is_default = is_default;

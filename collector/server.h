@@ -37,6 +37,7 @@ struct server {
 	GQueue silent;        /* struct peer: no hello yet, oldest first */
 	GQueue all;           /* struct peer */
 	unsigned int clients; /* peers with a ledger */
+	uint64_t rings;       /* of doorbells */
 	uint64_t rejected;
 	struct errands errands; /* looks into processes; the outlook's, too */
 	bool scanning;
@@ -61,6 +62,8 @@ struct peer {
 	int eventfd; /* -1: none was sent */
 	uv_poll_t poll;
 	uv_poll_t life;
+	uv_poll_t bell; /* of eventfd */
+	bool has_bell;
 	struct ledger *ledger; /* NULL before the hello */
 	GList *silent_link;    /* in server.silent, or NULL */
 	GList *link;           /* in server.all */
@@ -113,6 +116,9 @@ struct finding {
 };
 void peer_found(struct server *server, const struct finding *finding);
 void peer_end(struct peer *peer);
+
+/* bell.c: listens for the peer's doorbell until it rings; false if it has none. */
+bool bell_listen(struct peer *peer);
 
 /* Counts a refusal and logs it, but not the same one again and again. */
 void server_refuse(struct server *server, struct user *user, pid_t pid, const char *reason);

@@ -76,7 +76,13 @@ struct source {
 	uint64_t last_update_ns; /* since the epoch: when something was last reported; 0: never */
 };
 
-/* Those from `holding_peak` on may be NULL. */
+/* How a source tells of the next change of a process. */
+enum bell {
+	BELL_RINGS, /* it calls model->rung */
+	BELL_POLL, /* it does not: read it again now and then */
+};
+
+/* Those from `arm` on may be NULL. */
 struct source_ops {
 	/* Brings the set of processes and devices up to date: whoever reads next sees all that
 	 * happened before this call. With `only`, a reader who asks for this device alone. */
@@ -91,6 +97,10 @@ struct source_ops {
 	 * device can have thousands and each costs a few cache misses that can overlap. */
 	void (*read)(struct source *source, struct holding *const *holdings, size_t count,
 		     unsigned int kinds, struct amount amounts[KIND_COUNT]);
+
+	/* Asks to be told of the process's next change, once. What is read after this call shows a
+	 * change, or it will be told. NULL: BELL_POLL. */
+	enum bell (*arm)(struct source *source, struct process *process);
 
 	/* The highest sum of one kind on one device, as the source knows it. */
 	uint64_t (*holding_peak)(struct source *source, const struct holding *holding,
