@@ -245,7 +245,8 @@ static void sources_close(struct daemon *daemon)
 	outlook_close(&daemon->outlook, &daemon->kmd);
 	alloc_server_close(&daemon->alloc_server);
 	metal_fini(&daemon->metal);
-	daemon->is_stuck = !kmd_fini(&daemon->kmd) || daemon->server.errands.running;
+	daemon->is_stuck =
+		daemon->fs.is_stuck || !kmd_fini(&daemon->kmd) || daemon->server.errands.running;
 	lives_close(&daemon->lives);
 }
 
@@ -258,6 +259,8 @@ static void daemon_end(struct daemon *daemon)
 	hold_signals(true); /* a second one must not cut this short */
 	for (size_t i = 0; i < G_N_ELEMENTS(end_signals); i++)
 		uv_close((uv_handle_t *)&daemon->signals[i], NULL);
+	daemon->model.changed = NULL;
+	daemon->model.rung = NULL;
 	server_close(&daemon->server);
 	fs_close(&daemon->fs);
 	sources_close(daemon);
@@ -285,6 +288,7 @@ static void fill_status(struct status *status, void *data)
 
 	status->clients = daemon->server.clients;
 	status->rejected_clients = daemon->server.rejected;
+	status->doorbells = daemon->server.rings;
 	status->silent_connections = daemon->server.silent.length;
 	status->alloc_connections = daemon->alloc_server.peers.length;
 	status->alloc_messages = daemon->alloc_server.messages;
@@ -293,6 +297,20 @@ static void fill_status(struct status *status, void *data)
 	status->alloc_lost_answers = daemon->alloc_server.lost_answers;
 	status->alloc_rejected = daemon->alloc_server.rejected;
 	fs_status(&daemon->fs, status);
+}
+
+static void on_changed(enum model_change change, struct process *process, struct device *device,
+		       void *data)
+{
+	struct daemon *daemon = data;
+
+	births_changed(&daemon->fs, change, process, device);
+	news_changed(&daemon->fs, change, process, device);
+}
+
+static void on_rung(struct process *process, void *data)
+{
+	news_rung(&((struct daemon *)data)->fs, process);
 }
 
 static int start(struct daemon *daemon)
@@ -316,6 +334,10 @@ static int start(struct daemon *daemon)
 		server_close(&daemon->server);
 		return config_fault("cannot mount at %s: see the message above", options->mount);
 	}
+	daemon->fs.news.errands = &daemon->server.errands;
+	daemon->model.changed = on_changed;
+	daemon->model.rung = on_rung;
+	daemon->model.news_data = daemon;
 	daemon->fs.status = fill_status;
 	daemon->fs.status_data = daemon;
 	daemon->fs.unmounted = on_unmounted;

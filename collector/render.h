@@ -26,6 +26,10 @@ struct status {
 	uint64_t clients;
 	uint64_t rejected_clients;
 	uint64_t silent_connections;
+	uint64_t doorbells;
+	uint64_t notifications;
+	uint64_t untold;
+	uint64_t followed;
 	uint64_t alloc_connections;
 	uint64_t alloc_messages;
 	uint64_t alloc_garbage_bytes;

@@ -41,6 +41,10 @@ bool render_status(struct render *render)
 	g_string_append_printf(out, "alloc_server_lost_events %lu\n", status.alloc_lost_events);
 	g_string_append_printf(out, "alloc_server_lost_answers %lu\n", status.alloc_lost_answers);
 	g_string_append_printf(out, "alloc_server_rejected %lu\n", status.alloc_rejected);
+	g_string_append_printf(out, "doorbells %lu\n", status.doorbells);
+	g_string_append_printf(out, "notifications %lu\n", status.notifications);
+	g_string_append_printf(out, "untold_changes %lu\n", status.untold);
+	g_string_append_printf(out, "followed_files %lu\n", status.followed);
 	g_string_append_printf(out, "open_files %lu\n", status.open_files);
 	g_string_append_printf(out, "nodes %lu\n", status.nodes);
 	g_string_append_printf(out, "text_bytes %lu\n", status.text_bytes);

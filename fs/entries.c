@@ -97,9 +97,10 @@ static const struct entry root_entries[] = {
 	{.name = "exited", .render = render_exited, .shape = SHAPE_TABLE},
 };
 
-#define USED(prefix, which)                                                                      \
-	{                                                                                        \
-		.name = prefix "_used", .render = render_device_used, .kind = (enum kind)(which) \
+#define USED(prefix, which)                                                                       \
+	{                                                                                         \
+		.name = prefix "_used", .render = render_device_used, .kind = (enum kind)(which), \
+		.tells = true                                                                     \
 	}
 #define PEAK(prefix, which)                                                                       \
 	{                                                                                         \
@@ -148,19 +149,21 @@ static const struct entry device_entries[] = {
 	{.name = "stat", .render = render_device_stat, .shape = SHAPE_TABLE},
 };
 
-#define HELD(word, which, renderer, when)                                                    \
-	{                                                                                    \
-		.name = word, .render = renderer, .kind = (enum kind)(which), .exists = when \
+#define HELD(word, which, renderer, when, ...)                                                \
+	{                                                                                     \
+		.name = word, .render = renderer, .kind = (enum kind)(which), .exists = when, \
+		__VA_ARGS__                                                                   \
 	}
+#define TOLD(word, which) HELD(word, which, render_process_used, is_tracked, .tells = true)
 
 static const struct entry process_entries[] = {
-	HELD("dram", TTMEM_DRAM, render_process_used, is_tracked),
-	HELD("l1", TTMEM_L1, render_process_used, is_tracked),
-	HELD("l1_small", TTMEM_L1_SMALL, render_process_used, is_tracked),
-	HELD("trace", TTMEM_TRACE, render_process_used, is_tracked),
-	HELD("cb", TTMEM_CB, render_process_used, is_tracked),
-	HELD("kernel", TTMEM_KERNEL, render_process_used, is_tracked),
-	HELD("system", TTMEM_SYSTEM, render_process_used, is_tracked),
+	TOLD("dram", TTMEM_DRAM),
+	TOLD("l1", TTMEM_L1),
+	TOLD("l1_small", TTMEM_L1_SMALL),
+	TOLD("trace", TTMEM_TRACE),
+	TOLD("cb", TTMEM_CB),
+	TOLD("kernel", TTMEM_KERNEL),
+	TOLD("system", TTMEM_SYSTEM),
 	{.name = "total", .render = render_process_total, .exists = is_tracked},
 	{.name = "comm", .render = render_process_comm},
 	{.name = "uid", .render = render_process_uid},

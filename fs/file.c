@@ -8,6 +8,7 @@
  */
 #include "fs.h"
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 
 #define WALK_ROWS          65536
@@ -49,7 +50,9 @@ struct file {
 	bool queued;    /* in fs.making */
 	bool started;   /* there is a text, or a part of it */
 	bool complete;
-	int error; /* the text cannot be made: a negative errno */
+	uint64_t read_hash;           /* of the text that was last read from its start; 0: none */
+	struct fuse_pollhandle *poll; /* somebody waits in poll(2); NULL: nobody does */
+	int error;                    /* the text cannot be made: a negative errno */
 };
 
 static struct reader_share *share_of(struct fs *fs, uid_t uid)
@@ -138,8 +141,10 @@ static void file_make(struct file *file)
 	file->complete = spot.entry->render(&render);
 	if (!file_count(file))
 		file->error = -EMFILE;
-	else if (file->complete)
+	else if (file->complete) {
 		node_text(fs, file->ino, file->text, file_end(file));
+		file->read_hash = news_hash(file->text);
+	}
 }
 
 static void file_restart(struct file *file)
@@ -168,6 +173,10 @@ static void file_free(struct file *file)
 {
 	struct fs *fs = file->fs;
 
+	if (file->poll) {
+		news_poll_remove(file, file->ino, fs);
+		file_poll_end(file);
+	}
 	file_restart(file);
 	if (!--file->share->files)
 		g_hash_table_remove(fs->readers, GUINT_TO_POINTER(file->share->uid));
@@ -332,6 +341,39 @@ void file_release(struct fs *fs, struct fuse_file_info *info)
 {
 	(void)fs;
 	file_free((struct file *)(uintptr_t)info->fh);
+}
+
+void file_poll_end(struct file *file)
+{
+	fuse_pollhandle_destroy(file->poll);
+	file->poll = NULL;
+}
+
+void file_poll_wake(struct file *file)
+{
+	fuse_lowlevel_notify_poll(file->poll);
+	file_poll_end(file);
+}
+
+/* As sysfs: POLLPRI and POLLERR until the newest text was read from its start. There is one handle
+ * for an open file; a new one takes the old one's place. */
+void file_poll(fuse_req_t req, struct fuse_file_info *info, struct fuse_pollhandle *handle)
+{
+	struct file *file = (struct file *)(uintptr_t)info->fh;
+	struct spot spot;
+	bool tells = file && !tree_resolve(file->fs->model, file->ino, &spot) && spot.entry->tells;
+	bool is_new = tells && news_poll_is_news(file->fs, &spot, file->read_hash);
+
+	if (handle && tells && !is_new) {
+		if (file->poll)
+			file_poll_end(file);
+		else
+			news_poll_add(file, file->ino, file->fs);
+		file->poll = handle;
+	} else if (handle) {
+		fuse_pollhandle_destroy(handle);
+	}
+	fuse_reply_poll(req, POLLIN | POLLRDNORM | (is_new ? POLLPRI | POLLERR : 0));
 }
 
 void file_end_all(struct fs *fs)

@@ -6,6 +6,8 @@
 #ifndef FS_H
 #define FS_H
 
+#include "births.h"
+#include "news.h"
 #include "tree.h"
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
@@ -18,7 +20,7 @@ struct node {
 	uint64_t lookups;
 	uint64_t changed_ns; /* when the newest text first was as it is */
 	uint64_t size;       /* of the newest text */
-	uint32_t hash;       /* of the newest text */
+	uint64_t hash;       /* of the newest text */
 	bool has_text;
 };
 
@@ -36,6 +38,10 @@ struct fs {
 	GQueue spare;        /* struct file: to be used again */
 	uint64_t text_bytes;
 	uint64_t requests;
+	char *path;    /* of the mount */
+	bool is_stuck; /* a thread that works on it hangs: all of this must stay */
+	struct news news;
+	struct births births;
 	void (*status)(struct status *status, void *data);
 	void *status_data;
 	void (*unmounted)(void *data); /* somebody else has unmounted us */
@@ -69,6 +75,10 @@ void file_open(struct fs *fs, fuse_req_t req, const struct spot *spot,
 void file_read(fuse_req_t req, struct fuse_file_info *info, size_t size, uint64_t offset);
 void file_release(struct fs *fs, struct fuse_file_info *info);
 void file_end_all(struct fs *fs); /* when the mount is gone: no release will come */
+/* poll(2) on it; takes the handle. Wakes who waits, or lets him go. */
+void file_poll(fuse_req_t req, struct fuse_file_info *info, struct fuse_pollhandle *handle);
+void file_poll_wake(struct file *file);
+void file_poll_end(struct file *file);
 void file_on_idle(uv_idle_t *idle);
 
 /* ops.c: what is answered; refuse.c: what nobody may do */

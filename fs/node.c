@@ -3,9 +3,7 @@
 #include "fs.h"
 #include <string.h>
 
-#define VALUE_SIZE    4096 /* as sysfs has it; see below */
-#define DIR_TIMEOUT   3600.0
-#define VALUE_TIMEOUT 1.0
+#define VALUE_SIZE 4096 /* as sysfs has it; see below */
 
 struct node *node_find(const struct fs *fs, uint64_t ino)
 {
@@ -42,11 +40,11 @@ void node_forget(struct fs *fs, uint64_t ino, uint64_t lookups)
 void node_text(struct fs *fs, uint64_t ino, const GString *text, uint64_t size)
 {
 	struct node *node = node_find(fs, ino);
-	uint32_t hash;
+	uint64_t hash;
 
 	if (!node)
 		return;
-	hash = g_str_hash(text->str) ^ (uint32_t)size;
+	hash = news_hash(text);
 	if (!node->has_text || node->hash != hash || node->size != size)
 		node->changed_ns = fs->model->now_ns();
 	node->has_text = true;
@@ -74,6 +72,9 @@ void node_stat(const struct fs *fs, const struct spot *spot, struct stat *st)
 	memset(st, 0, sizeof *st);
 	st->st_ino = spot->ino;
 	st->st_mode = tree_mode(spot);
+	/* The hands write through the mount, as the daemon's user. */
+	if (fs->model->owner && ((spot->entry && spot->entry->tells) || S_ISDIR(st->st_mode)))
+		st->st_mode |= S_IWUSR;
 	st->st_nlink = 1;
 	st->st_uid = spot->process ? spot->process->uid : fs->model->owner;
 	st->st_gid = spot->process ? spot->process->gid : fs->model->group;
@@ -89,7 +90,7 @@ void node_stat(const struct fs *fs, const struct spot *spot, struct stat *st)
 
 double node_attr_timeout(const struct spot *spot)
 {
-	if (!spot->entry)
-		return spot->is_link ? 0 : DIR_TIMEOUT;
-	return spot->entry->shape == SHAPE_TABLE ? 0 : VALUE_TIMEOUT;
+	if (spot->is_link || (spot->entry && spot->entry->shape == SHAPE_TABLE))
+		return 0;
+	return ATTR_TIMEOUT_SEC;
 }

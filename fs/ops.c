@@ -21,6 +21,17 @@ static bool is_dir(const struct spot *spot)
 	return !spot->entry && !spot->is_link;
 }
 
+/* Only the hands may change the tree, and only as they were told. */
+static bool is_by_births(fuse_req_t req)
+{
+	return hand_is(&fs_of(req)->births.hand, fuse_req_ctx(req)->pid);
+}
+
+static bool is_by_hand(fuse_req_t req)
+{
+	return is_by_births(req) || hand_is(&fs_of(req)->news.writer, fuse_req_ctx(req)->pid);
+}
+
 /* splice is left out: one read(2) a request is cheaper for answers of this size. */
 static void ops_init(void *data, struct fuse_conn_info *conn)
 {
@@ -39,13 +50,43 @@ static double entry_timeout(const struct spot *spot)
 	return is_dir(spot) && spot->place == PLACE_DEVICE ? 1.0 : 3600.0;
 }
 
-static void entry_fill(struct fs *fs, const struct spot *spot, struct fuse_entry_param *param)
+/* What the hands are answered is not to be remembered: whoever sets a watch must ask us himself. */
+static void entry_fill(struct fs *fs, const struct spot *spot, struct fuse_entry_param *param,
+		       bool is_by_hand)
 {
 	memset(param, 0, sizeof *param);
 	param->ino = spot->ino;
 	param->entry_timeout = entry_timeout(spot);
-	param->attr_timeout = node_attr_timeout(spot);
+	param->attr_timeout = is_by_hand ? 0 : node_attr_timeout(spot);
 	node_stat(fs, spot, &param->attr);
+}
+
+static void reply_dying_attr(fuse_req_t req, fuse_ino_t ino)
+{
+	struct stat st = {.st_ino = ino, .st_nlink = 1, .st_uid = fs_of(req)->model->owner};
+
+	if (!is_by_births(req) || births_mode(fs_of(req), ino, &st.st_mode))
+		fuse_reply_err(req, ENOENT);
+	else
+		fuse_reply_attr(req, &st, 0);
+}
+
+/* For the hand what goes is still there. */
+static bool reply_dying(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct fuse_entry_param param = {0};
+	mode_t mode;
+
+	if (births_lookup(fs_of(req), parent, name, &param.ino, &mode))
+		return false;
+	param.attr.st_ino = param.ino;
+	param.attr.st_mode = mode;
+	param.attr.st_nlink = 1;
+	param.attr.st_uid = fs_of(req)->model->owner;
+	node_look(fs_of(req), param.ino);
+	if (fuse_reply_entry(req, &param) == -ENOENT)
+		node_forget(fs_of(req), param.ino, 1);
+	return true;
 }
 
 static void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -55,20 +96,64 @@ static void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct spot dir, spot;
 	uint64_t ino;
 
+	if (is_by_births(req) && reply_dying(req, parent, name))
+		return;
+
 	model_sync(fs->model, tree_device(fs->model, parent));
 	if (tree_resolve(fs->model, parent, &dir) || !is_dir(&dir)) {
 		fuse_reply_err(req, ENOENT);
 		return;
 	}
 	ino = tree_lookup(fs->model, &dir, name);
-	if (!ino || tree_resolve(fs->model, ino, &spot)) {
+	if (!ino || (is_by_births(req) && births_hides(fs, ino)) ||
+	    tree_resolve(fs->model, ino, &spot)) {
 		fuse_reply_err(req, ENOENT);
 		return;
 	}
 	node_look(fs, ino);
-	entry_fill(fs, &spot, &param);
+	if (!is_by_hand(req))
+		news_access(fs, &spot);
+	entry_fill(fs, &spot, &param, is_by_hand(req));
 	if (fuse_reply_entry(req, &param) == -ENOENT)
 		node_forget(fs, ino, 1);
+}
+
+/* mkdir() or symlink() by the hand: from now on it is there. */
+static void ops_make(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct fs *fs = fs_of(req);
+	struct fuse_entry_param param;
+	struct spot spot;
+	uint64_t ino;
+
+	if (!is_by_births(req) || births_make(fs, parent, name, &ino) ||
+	    tree_resolve(fs->model, ino, &spot)) {
+		fuse_reply_err(req, EPERM);
+		return;
+	}
+	node_look(fs, ino);
+	entry_fill(fs, &spot, &param, true);
+	if (fuse_reply_entry(req, &param) == -ENOENT)
+		node_forget(fs, ino, 1);
+}
+
+static void ops_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	(void)mode;
+	ops_make(req, parent, name);
+}
+
+static void ops_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+	(void)target;
+	ops_make(req, parent, name);
+}
+
+static void ops_remove(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	bool fine = is_by_births(req) && !births_remove(fs_of(req), parent, name);
+
+	fuse_reply_err(req, fine ? 0 : EPERM);
 }
 
 static void ops_forget(fuse_req_t req, fuse_ino_t ino, uint64_t lookups)
@@ -89,7 +174,7 @@ static void reply_attr(fuse_req_t req, const struct spot *spot)
 	struct stat st;
 
 	node_stat(fs_of(req), spot, &st);
-	fuse_reply_attr(req, &st, node_attr_timeout(spot));
+	fuse_reply_attr(req, &st, is_by_hand(req) ? 0 : node_attr_timeout(spot));
 }
 
 static void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
@@ -98,10 +183,17 @@ static void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *i
 	struct spot spot;
 
 	(void)info;
-	if (tree_resolve(fs->model, ino, &spot))
-		fuse_reply_err(req, ENOENT);
-	else
-		reply_attr(req, &spot);
+	if (tree_resolve(fs->model, ino, &spot)) {
+		reply_dying_attr(req, ino);
+		return;
+	}
+	if (!is_by_hand(req)) {
+		news_access(fs, &spot);
+		/* The time of the last change is all that somebody may look at. */
+		if (spot.entry && spot.entry->tells)
+			news_hash_now(fs, &spot);
+	}
+	reply_attr(req, &spot);
 }
 
 /* `echo 1 > dram_peak` truncates first, which sysfs and procfs accept; nothing else is. */
@@ -184,6 +276,19 @@ static void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offse
 	g_free(page.bytes);
 }
 
+/* It writes a byte, which changes nothing but that watchers are told. */
+static void open_by_hand(fuse_req_t req, const struct spot *spot, struct fuse_file_info *info)
+{
+	if (!spot->entry || !spot->entry->tells) {
+		fuse_reply_err(req, EPERM);
+		return;
+	}
+	info->fh = 0;
+	info->direct_io = 1;
+	info->noflush = 1;
+	fuse_reply_open(req, info);
+}
+
 static void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
 	struct fs *fs = fs_of(req);
@@ -191,12 +296,16 @@ static void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info
 
 	if (tree_resolve(fs->model, ino, &spot))
 		fuse_reply_err(req, ENOENT);
+	else if (is_by_hand(req))
+		open_by_hand(req, &spot, info);
 	else if (!spot.entry)
 		fuse_reply_err(req, EISDIR);
 	else if ((info->flags & O_ACCMODE) != O_RDONLY && !spot.entry->write)
 		fuse_reply_err(req, EPERM);
-	else
+	else {
+		news_access(fs, &spot);
 		file_open(fs, req, &spot, info);
+	}
 }
 
 static void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
@@ -216,6 +325,10 @@ static void ops_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t 
 	(void)bytes;
 	(void)offset;
 	(void)info;
+	if (is_by_hand(req)) {
+		fuse_reply_write(req, size);
+		return;
+	}
 	model_sync(fs->model, NULL); /* first: a newcomer may take the device's place */
 	if (tree_resolve(fs->model, ino, &spot)) {
 		fuse_reply_err(req, ESRCH);
@@ -235,8 +348,16 @@ static void ops_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t 
 static void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
 	(void)ino;
-	file_release(fs_of(req), info);
+	if (info->fh)
+		file_release(fs_of(req), info);
 	fuse_reply_err(req, 0);
+}
+
+static void ops_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info,
+		     struct fuse_pollhandle *handle)
+{
+	(void)ino;
+	file_poll(req, info, handle);
 }
 
 /* Zeros, so that df and disk alerts leave the mount out. */
@@ -262,5 +383,10 @@ void ops_fill(struct fuse_lowlevel_ops *ops)
 	ops->read = ops_read;
 	ops->write = ops_write;
 	ops->release = ops_release;
+	ops->poll = ops_poll;
+	ops->mkdir = ops_mkdir;
+	ops->symlink = ops_symlink;
+	ops->rmdir = ops_remove;
+	ops->unlink = ops_remove;
 	ops->statfs = ops_statfs;
 }

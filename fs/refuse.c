@@ -4,12 +4,6 @@
 #include "fs.h"
 #include <errno.h>
 
-static void refuse_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
-{
-	(void)parent, (void)name, (void)mode;
-	fuse_reply_err(req, EPERM);
-}
-
 static void refuse_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 			 dev_t dev)
 {
@@ -21,18 +15,6 @@ static void refuse_create(fuse_req_t req, fuse_ino_t parent, const char *name, m
 			  struct fuse_file_info *info)
 {
 	(void)parent, (void)name, (void)mode, (void)info;
-	fuse_reply_err(req, EPERM);
-}
-
-static void refuse_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
-	(void)parent, (void)name;
-	fuse_reply_err(req, EPERM);
-}
-
-static void refuse_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
-{
-	(void)target, (void)parent, (void)name;
 	fuse_reply_err(req, EPERM);
 }
 
@@ -61,12 +43,8 @@ static void refuse_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned int command, v
 
 void refuse_fill(struct fuse_lowlevel_ops *ops)
 {
-	ops->mkdir = refuse_mkdir;
 	ops->mknod = refuse_mknod;
 	ops->create = refuse_create;
-	ops->unlink = refuse_unlink;
-	ops->rmdir = refuse_unlink;
-	ops->symlink = refuse_symlink;
 	ops->rename = refuse_rename;
 	ops->link = refuse_link;
 	ops->ioctl = refuse_ioctl;

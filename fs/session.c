@@ -2,6 +2,7 @@
 /* Mounting, and the way from the FUSE descriptor to the handlers. */
 #include "fs.h"
 #include "log.h"
+#include "mountpoint.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -130,6 +131,11 @@ int fs_init(struct fs *fs, uv_loop_t *loop, struct model *model, const char *mou
 	error = watch(fs);
 	if (error)
 		goto err_unmount;
+	fs->path = g_strdup(mountpoint);
+	news_init(fs);
+	fs->news.device = mountpoint_device(mountpoint);
+	fs->news.sees_all = geteuid() == 0 || !may_allow_other();
+	births_init(fs);
 	return 0;
 
 err_unmount:
@@ -146,12 +152,17 @@ void fs_close(struct fs *fs)
 {
 	uv_close((uv_handle_t *)&fs->poll, NULL);
 	uv_close((uv_handle_t *)&fs->idle, NULL);
-	fuse_session_unmount(fs->session);
+	news_close(fs);
+	fuse_session_unmount(fs->session); /* which ends what the hands wait for */
+	fs->is_stuck = !hand_fini(&fs->news.writer);
+	fs->is_stuck |= !births_fini(fs);
 }
 
 void fs_fini(struct fs *fs)
 {
 	file_end_all(fs);
+	news_fini(fs);
+	g_free(fs->path);
 	fuse_session_destroy(fs->session);
 	free(fs->buf.mem);
 	tables_free(fs);
@@ -163,4 +174,7 @@ void fs_status(const struct fs *fs, struct status *status)
 	status->open_files = fs->files.length;
 	status->nodes = g_hash_table_size(fs->nodes);
 	status->text_bytes = fs->text_bytes;
+	status->notifications = fs->news.notifications;
+	status->untold = fs->births.untold;
+	status->followed = g_hash_table_size(fs->news.follows);
 }

@@ -258,6 +258,52 @@ uint64_t tree_lookup(const struct model *model, const struct spot *dir, const ch
 	}
 }
 
+bool tree_entry(const struct spot *dir, size_t n, struct spot *spot)
+{
+	struct entries entries = entries_of(dir->place);
+
+	if (n >= entries.count)
+		return false;
+	*spot = *dir;
+	spot->entry = &entries.list[n];
+	spot->ino = dir->ino - FILE_SELF + FILE_FIRST + n;
+	return true;
+}
+
+uint64_t tree_parent(uint64_t ino)
+{
+	uint64_t serial = ino >> 24;
+
+	if (ino_file(ino) == FILE_SELF)
+		return serial && ino >> 12 & 0xfff ? ino_make(serial, 0, FILE_SELF) : TREE_ROOT_INO;
+	return ino - ino_file(ino) + FILE_SELF;
+}
+
+uint64_t tree_dir_pids(void)
+{
+	return ino_make(0, 0, FILE_PIDS);
+}
+
+uint64_t tree_dir_by_asic(void)
+{
+	return ino_make(0, 0, FILE_BY_ASIC);
+}
+
+uint64_t tree_dir_by_pci(void)
+{
+	return ino_make(0, 0, FILE_BY_PCI);
+}
+
+uint64_t tree_dir_device_pids(const struct device *device)
+{
+	return ino_make(device->serial, 0, FILE_DEVICE_PIDS);
+}
+
+uint64_t tree_dir_process(const struct process *process)
+{
+	return ino_make(process->serial, 0, FILE_SELF);
+}
+
 int tree_link(const struct model *model, const struct spot *link, const struct reader *reader,
 	      char *target, size_t size)
 {

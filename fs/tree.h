@@ -40,6 +40,7 @@ struct entry {
 	enum kind kind;
 	enum shape shape;
 	mode_t mode; /* 0: 0444 */
+	bool tells;  /* a change raises events: inotify, poll(2) */
 	/* In this directory; NULL: always. */
 	bool (*exists)(const struct spot *dir, enum kind kind);
 	int (*write)(struct device *device, enum kind kind); /* any text; 0 or a negative errno */
@@ -71,6 +72,23 @@ uint64_t tree_lookup(const struct model *model, const struct spot *dir, const ch
 typedef bool tree_add(void *data, const char *name, uint64_t ino, mode_t type, uint64_t next);
 void tree_list(const struct model *model, const struct spot *dir, uint64_t offset, tree_add *add,
 	       void *data);
+
+/* The n-th file that such a directory can have, whether this one has it now or not; false behind the
+ * last. */
+bool tree_entry(const struct spot *dir, size_t n, struct spot *spot);
+
+/* The directory that an inode is in: by its number alone, so of anything but a link it is right
+ * even when the thing has gone. The root is in itself. */
+uint64_t tree_parent(uint64_t ino);
+
+/* The path below the root, without a slash before it. */
+void tree_path(const struct spot *spot, char *path, size_t size);
+
+uint64_t tree_dir_pids(void);
+uint64_t tree_dir_by_asic(void);
+uint64_t tree_dir_by_pci(void);
+uint64_t tree_dir_device_pids(const struct device *device);
+uint64_t tree_dir_process(const struct process *process);
 
 /* Where a link leads for this reader. Returns 0 or a negative errno. */
 int tree_link(const struct model *model, const struct spot *link, const struct reader *reader,

@@ -126,6 +126,9 @@ static inline int kernel_setup(void **state)
 	kernel->fs.status_data = kernel;
 	uv_idle_init(&kernel->loop, &kernel->fs.idle);
 	kernel->fs.idle.data = &kernel->fs;
+	kernel->fs.path = g_strdup("/nowhere");
+	news_init(&kernel->fs);
+	births_init(&kernel->fs);
 	ops_fill(&kernel->ops);
 	refuse_fill(&kernel->ops);
 	*state = kernel;
@@ -138,10 +141,15 @@ static inline int kernel_teardown(void **state)
 
 	file_end_all(&kernel->fs);
 	uv_close((uv_handle_t *)&kernel->fs.idle, NULL);
+	news_close(&kernel->fs);
+	assert_true(hand_fini(&kernel->fs.news.writer));
+	assert_true(births_fini(&kernel->fs));
 	uv_run(&kernel->loop, UV_RUN_DEFAULT);
 	assert_int_equal(uv_loop_close(&kernel->loop), 0);
 	assert_int_equal(g_hash_table_size(kernel->fs.readers), 0);
 	assert_int_equal(kernel->fs.text_bytes, 0);
+	news_fini(&kernel->fs);
+	g_free(kernel->fs.path);
 	g_hash_table_destroy(kernel->fs.nodes);
 	g_hash_table_destroy(kernel->fs.readers);
 	world_teardown((void **)&kernel->world);

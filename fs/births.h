@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Directories and links that come and go, told to those who watch the directory they are in: a
+ * second hand makes and removes them through the mount. For everybody else they come and go at
+ * once; for the hand one that comes is not there before its mkdir() has reached us, or that would
+ * fail and tell nobody, and one that goes is still there. The kernel asks us each time when a name
+ * is about to be made, whatever it remembers of it.
+ */
+#ifndef BIRTHS_H
+#define BIRTHS_H
+
+#include "hand.h"
+#include "tree.h"
+#include <glib.h>
+
+#define BIRTHS_MAX 8192 /* under way; beyond that things come and go untold */
+
+struct fs;
+
+struct births {
+	struct hand hand;
+	GQueue under_way;   /* struct birth, in the order of the hand's work */
+	GHashTable *unborn; /* ino -> struct birth: not there yet, for the hand alone */
+	GHashTable *dying;  /* ino -> struct birth: there for the hand alone */
+	uint64_t untold;    /* came or went without an event although somebody may have watched */
+};
+
+void births_init(struct fs *fs);
+bool births_fini(struct fs *fs);
+
+/* By what the model says. */
+void births_changed(struct fs *fs, enum model_change change, struct process *process,
+		    struct device *device);
+
+/* Whether an inode is not there yet, for the hand. */
+bool births_hides(const struct fs *fs, uint64_t ino);
+
+/* What the hand's requests mean: 0 and the inode and its mode, or a negative errno. */
+int births_lookup(const struct fs *fs, uint64_t parent, const char *name, uint64_t *ino,
+		  mode_t *mode);
+int births_mode(const struct fs *fs, uint64_t ino, mode_t *mode);
+int births_make(struct fs *fs, uint64_t parent, const char *name, uint64_t *ino);
+int births_remove(struct fs *fs, uint64_t parent, const char *name);
+
+#endif
