@@ -133,6 +133,9 @@ static void depart(struct model *model, const struct process *process)
 	memcpy(departed->comm, process->comm, sizeof departed->comm);
 	departed->start_ns = process->start_ns;
 	departed->end_ns = model->now_ns();
+	departed->ending = process->ending;
+	if (!departed->ending.how)
+		proc_ending(model->proc, process->pid, process->start_ticks, &departed->ending);
 	memcpy(departed->peak_bytes, process->peak_bytes, sizeof departed->peak_bytes);
 	memcpy(departed->leaked_bytes, process->leaked_bytes, sizeof departed->leaked_bytes);
 	g_queue_push_tail(&model->departed, departed);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lives.h"
+#include "ending.h"
 #include "log.h"
 #include "proc.h"
 #include <errno.h>
@@ -30,6 +31,7 @@ static void on_death(uv_poll_t *poll, int status, int events)
 	(void)status;
 	(void)events;
 	log_debug("process %d has ended", (int)life->process->pid);
+	ending_note(life->lives->model, life->process, life->pidfd);
 	model_end(life->lives->model, life->process);
 }
 

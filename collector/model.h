@@ -57,6 +57,12 @@ struct device {
 	struct amount gone[KIND_COUNT]; /* what processes that left had allocated, and failures */
 };
 
+/* How a process ended, as far as that is known. */
+struct ending {
+	enum { ENDING_UNKNOWN, ENDING_EXIT, ENDING_SIGNAL, ENDING_DETACHED } how;
+	int number; /* exit status or signal */
+};
+
 /* A process that some source reports; owned by the model. It is there as long as one source is
  * joined to it. */
 struct process {
@@ -74,6 +80,7 @@ struct process {
 	GPtrArray *holdings;               /* struct holding, by device number */
 	uint64_t peak_bytes[KIND_COUNT];   /* the highest that was told or shown */
 	uint64_t leaked_bytes[KIND_COUNT]; /* what it had not freed when a source left */
+	struct ending ending;
 };
 
 /* What one source says that a process has on a device. */
@@ -109,6 +116,7 @@ struct departed {
 	char comm[16];
 	uint64_t start_ns;
 	uint64_t end_ns;
+	struct ending ending;
 	uint64_t peak_bytes[KIND_COUNT];
 	uint64_t leaked_bytes[KIND_COUNT];
 };

@@ -7,6 +7,7 @@
  * connection makes us look whether the ledger is still mapped, which after an exec it is not.
  */
 #include "descriptor.h"
+#include "ending.h"
 #include "log.h"
 #include "proc.h"
 #include "server.h"
@@ -56,6 +57,7 @@ void peer_end(struct peer *peer)
 	g_queue_delete_link(&server->all, peer->link);
 	if (peer->ledger) {
 		server->clients--;
+		ending_note(server->native->model, peer->ledger->process, peer->pidfd);
 		native_release(server->native, peer->ledger);
 		peer->ledger = NULL;
 	}

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proc.h"
+#include "model.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,7 +32,8 @@ static int slurp(const char *proc, pid_t pid, const char *name, char *text, size
 	return (int)length;
 }
 
-/* The name in stat may hold anything, a parenthesis and newlines too: count from the last one. */
+/* The name in stat may hold anything, a parenthesis and newlines too: count from the last one.
+ * Returns the blank before the field, or NULL. */
 static const char *stat_field(const char *text, int number)
 {
 	const char *at = strrchr(text, ')');
@@ -80,6 +83,45 @@ bool proc_is_exiting(const char *proc, pid_t pid)
 
 	return slurp(proc, pid, "stat", text, sizeof text) < 0 || !stat_number(text, 9, &flags) ||
 	       flags & EXITING;
+}
+
+void proc_ending_decode(int status, struct ending *ending)
+{
+	*ending = WIFSIGNALED(status) ? (struct ending){ENDING_SIGNAL, WTERMSIG(status)}
+				      : (struct ending){ENDING_EXIT, WEXITSTATUS(status)};
+}
+
+/* To those who may not know, stat says 0. What they may not do either is to follow this link, which
+ * leads nowhere once the process has ended. */
+static bool may_know(const char *proc, pid_t pid)
+{
+	char path[256], target[1];
+
+	snprintf(path, sizeof path, "%s/%d/exe", proc, (int)pid);
+	return readlink(path, target, sizeof target) < 0 && errno == ENOENT;
+}
+
+void proc_ending(const char *proc, pid_t pid, uint64_t start_ticks, struct ending *ending)
+{
+	char text[1024], state;
+	const char *at;
+	uint64_t ticks;
+	int status;
+
+	*ending = (struct ending){ENDING_UNKNOWN, 0};
+	if (slurp(proc, pid, "stat", text, sizeof text) < 0)
+		return;
+	at = stat_field(text, 3);
+	if (!at || sscanf(at, " %c", &state) != 1)
+		return;
+	at = stat_field(text, 22);
+	if (!at || sscanf(at, " %lu", &ticks) != 1 || ticks != start_ticks)
+		return;
+	at = stat_field(text, 52);
+	if (state != 'Z' && state != 'X')
+		ending->how = ENDING_DETACHED;
+	else if (at && sscanf(at, " %d", &status) == 1 && may_know(proc, pid))
+		proc_ending_decode(status, ending);
 }
 
 void proc_comm(const char *proc, pid_t pid, char comm[16])

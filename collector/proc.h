@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct ending;
+
 /* Field 22 of stat: clock ticks between boot and the start. 0 or a negative errno. */
 int proc_start_ticks(const char *proc, pid_t pid, uint64_t *ticks);
 
@@ -17,6 +19,13 @@ bool proc_is_program(const char *proc, pid_t pid);
 /* Whether it is about to end, or has ended: it lets go of its memory and then of its descriptors
  * before its end is an event. */
 bool proc_is_exiting(const char *proc, pid_t pid);
+
+/* How it ended, if it has and nobody has waited for it yet, or that it lives on (then whoever let
+ * go of it is detached). Unknown when it has gone, or when we may not know. */
+void proc_ending(const char *proc, pid_t pid, uint64_t start_ticks, struct ending *ending);
+
+/* The same from the status that wait(2) gives. */
+void proc_ending_decode(int status, struct ending *ending);
 
 /* The name, as the kernel has it; empty if the process is gone. */
 void proc_comm(const char *proc, pid_t pid, char comm[16]);

@@ -69,14 +69,38 @@ static uint64_t sum(const uint64_t bytes[KIND_COUNT])
 	return all;
 }
 
+static const char *ending_text(char text[24], const struct ending *ending)
+{
+	switch (ending->how) {
+	case ENDING_EXIT:
+		g_snprintf(text, 24, "exit:%d", ending->number);
+		return text;
+	case ENDING_SIGNAL:
+		g_snprintf(text, 24, "signal:%d", ending->number);
+		return text;
+	case ENDING_DETACHED:
+		return "detached";
+	default:
+		return "-";
+	}
+}
+
+static uint64_t lifetime_sec(const struct departed *departed)
+{
+	return departed->end_ns > departed->start_ns
+		       ? (departed->end_ns - departed->start_ns) / 1000000000u
+		       : 0;
+}
+
 static void exited_row(GString *out, const struct departed *departed)
 {
-	char comm[16], from[32], to[32];
+	char comm[16], from[32], to[32], how[24];
 
 	plain_text(comm, departed->comm, sizeof comm, false);
-	g_string_append_printf(out, "%-10d %-16s %-8u %-15s %-15s", (int)departed->pid,
+	g_string_append_printf(out, "%-10d %-16s %-8u %-15s %-15s %-12lu %-9s", (int)departed->pid,
 			       *comm ? comm : "-", departed->uid, moment(from, departed->start_ns),
-			       moment(to, departed->end_ns));
+			       moment(to, departed->end_ns), lifetime_sec(departed),
+			       ending_text(how, &departed->ending));
 	for (int kind = 0; kind < KIND_COUNT; kind++)
 		g_string_append_printf(out, " %-12lu", departed->peak_bytes[kind]);
 	g_string_append_printf(out, " %lu\n", sum(departed->leaked_bytes));
@@ -87,8 +111,8 @@ bool render_exited(struct render *render)
 {
 	GString *out = render->out;
 
-	g_string_append_printf(out, "%-10s %-16s %-8s %-15s %-15s", "pid", "comm", "uid", "start",
-			       "end");
+	g_string_append_printf(out, "%-10s %-16s %-8s %-15s %-15s %-12s %-9s", "pid", "comm", "uid",
+			       "start", "end", "lifetime_sec", "how");
 	for (int kind = 0; kind < KIND_COUNT; kind++) {
 		g_autofree char *title = g_strdup_printf("%s_peak", kind_name((enum kind)kind));
 
