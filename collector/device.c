@@ -114,6 +114,9 @@ static void device_free(gpointer data)
 
 	g_tree_destroy(device->holdings);
 	g_ptr_array_free(device->users, TRUE);
+	device_drop_thresholds(device);
+	device_history_drop(device);
+	g_free(device->oom);
 	g_free(device);
 }
 
@@ -187,6 +190,8 @@ static bool device_room(struct model *model, uid_t uid)
 	}
 	if (device_is_shown(goes))
 		model_tell(model, DEVICE_GOES, NULL, goes);
+	goes->known_by = 0;
+	device_note_shown(goes);
 	g_hash_table_remove(model->device_by_serial, &goes->serial);
 	g_tree_remove(model->devices, GUINT_TO_POINTER(goes->number));
 	return true;
@@ -207,6 +212,7 @@ static struct device *device_new(struct model *model, const struct identity *ide
 	if (!device_room(model, uid))
 		return NULL;
 	device = g_new0(struct device, 1);
+	device->model = model;
 	device->serial = ++model->last_serial;
 	device->number = number_free(model, identity->index, lowest);
 	device->creator = uid;
@@ -236,6 +242,7 @@ static void device_note_known(struct model *model, struct device *device, enum s
 	}
 	if (!(1u << rank & HEARD_OF_BY) || !device->was_listed || is_known_by(device, SOURCE_KMD))
 		device->known_by |= 1u << rank;
+	device_note_shown(device);
 	if (is_new && device_is_shown(device))
 		model_tell(model, DEVICE_COMES, NULL, device);
 }
@@ -279,6 +286,7 @@ void model_device_forget(struct model *model, struct source *source, struct devi
 	if (device->known_by && !left && !device->users->len)
 		model_tell(model, DEVICE_GOES, NULL, device);
 	device->known_by = left;
+	device_note_shown(device);
 }
 
 /* Neither a client nor the table knows how much trace or circular buffers may take. */
@@ -327,7 +335,8 @@ void device_unattributed(const struct model *model, const struct device *device,
 	}
 }
 
-void device_note_peaks(struct device *device, unsigned int kinds, const struct amount *amounts)
+static void device_note_peaks(struct device *device, unsigned int kinds,
+			      const struct amount *amounts)
 {
 	for (; kinds; kinds &= kinds - 1) {
 		int kind = __builtin_ctz(kinds);
@@ -335,6 +344,12 @@ void device_note_peaks(struct device *device, unsigned int kinds, const struct a
 		if (amounts[kind].used_bytes > device->peak_bytes[kind])
 			device->peak_bytes[kind] = amounts[kind].used_bytes;
 	}
+}
+
+void device_note_sums(struct device *device, unsigned int kinds, const struct amount *amounts)
+{
+	device_note_peaks(device, kinds, amounts);
+	device_check_thresholds(device, kinds, amounts);
 }
 
 /* The counters include what processes that left had allocated (and so freed), which keeps them from
@@ -345,7 +360,8 @@ void device_read(struct device *device, unsigned int kinds, struct amount amount
 		if (kinds >> kind & 1)
 			amounts[kind] = device->gone[kind];
 	holdings_add((struct holding **)device->users->pdata, device->users->len, kinds, amounts);
-	device_note_peaks(device, kinds, amounts);
+	device_note_sums(device, kinds, amounts);
+	device_note_failures(device, kinds, amounts);
 }
 
 void device_note_own_peak(const struct holding *holding, unsigned int kinds)

@@ -49,6 +49,8 @@ static void holding_choose(struct holding *holding, struct source *source)
 {
 	bool is_other = source != holding->source;
 
+	if (is_other)
+		holding_forget_failures(holding);
 	holding->source = source;
 	holding->source_data = holding->claims[source->rank].data;
 	holding->slots = holding->claims[source->rank].slots;
@@ -119,6 +121,7 @@ static void holding_end(const struct model *model, struct holding *holding)
 	struct device *device = holding->device;
 	struct holding *last = device->users->pdata[device->users->len - 1];
 
+	holding_forget_failures(holding);
 	model_tell(model, HOLDING_GOES, process, device);
 	if (device->users->len == 1 && !device->known_by)
 		model_tell(model, DEVICE_GOES, NULL, device);
@@ -126,6 +129,7 @@ static void holding_end(const struct model *model, struct holding *holding)
 	g_ptr_array_remove_index_fast(device->users, holding->place);
 	g_tree_remove(device->holdings, GINT_TO_POINTER(process->pid));
 	g_ptr_array_remove(process->holdings, holding);
+	device_note_shown(device);
 }
 
 void holding_drop(struct model *model, struct source *source, struct holding *holding,
@@ -151,24 +155,31 @@ void model_let_go(struct model *model, struct source *source, struct holding *ho
 	holding_drop(model, source, holding, amounts);
 }
 
-/* Ends the binding of an index to any other device; a claim without an index goes. */
-static void index_release(struct model *model, struct source *source, struct process *process,
+/* Ends the binding of an index to any other device; a claim without an index goes. Returns whether
+ * there was one, whose failures were counted there. */
+static bool index_release(struct model *model, struct source *source, struct process *process,
 			  const struct device *keep, uint64_t bit)
 {
+	struct amount amounts[KIND_COUNT];
+	bool had_one = false;
+
 	for (guint i = process->holdings->len; i-- > 0;) {
 		struct holding *holding = process->holdings->pdata[i];
 		struct claim *claim = &holding->claims[source->rank];
 
 		if (holding->device == keep || !(claim->slots & bit))
 			continue;
+		had_one |= holding->source == source;
 		if (claim->slots == bit) {
 			model_let_go(model, source, holding);
 			continue;
 		}
+		holding_read(holding, KINDS_ALL, amounts);
 		claim->slots &= ~bit;
 		if (holding->source == source)
 			holding->slots = claim->slots;
 	}
+	return had_one;
 }
 
 static gint holding_compare(gconstpointer a, gconstpointer b)
@@ -189,6 +200,7 @@ static struct holding *holding_new(struct process *process, struct device *devic
 	g_ptr_array_add(process->holdings, holding);
 	g_ptr_array_sort(process->holdings, holding_compare);
 	g_tree_insert(device->holdings, GINT_TO_POINTER(process->pid), holding);
+	device_note_shown(device);
 	return holding;
 }
 
@@ -198,12 +210,9 @@ struct holding *model_hold(struct model *model, struct source *source, struct pr
 	struct holding *holding = process_holding(process, device);
 	struct amount amounts[KIND_COUNT];
 	uint64_t bit = index == DEVICE_NO_INDEX ? 0 : 1ull << index;
-	bool is_new, was_shown;
+	bool has_moved = bit && index_release(model, source, process, device, bit);
+	bool is_new = !holding, was_shown = device_is_shown(device);
 
-	if (bit)
-		index_release(model, source, process, device, bit);
-	is_new = !holding;
-	was_shown = device_is_shown(device);
 	if (is_new)
 		holding = holding_new(process, device);
 	holding->claims[source->rank].data = data;
@@ -212,6 +221,8 @@ struct holding *model_hold(struct model *model, struct source *source, struct pr
 		holding_hand_over(holding, source, amounts);
 	else if (!holding->source || source == holding->source)
 		holding_choose(holding, source);
+	if (has_moved && holding->source == source)
+		holding_skip_failures(holding);
 	if (!was_shown)
 		model_tell(model, DEVICE_COMES, NULL, device);
 	if (is_new)
@@ -254,10 +265,16 @@ void holdings_add(struct holding *const *holdings, size_t count, unsigned int ki
 	}
 }
 
-void holding_read(struct holding *holding, unsigned int kinds, struct amount amounts[KIND_COUNT])
+void holding_sums(struct holding *holding, unsigned int kinds, struct amount amounts[KIND_COUNT])
 {
 	amounts_clear(amounts, kinds);
 	holdings_add(&holding, 1, kinds, amounts);
+}
+
+void holding_read(struct holding *holding, unsigned int kinds, struct amount amounts[KIND_COUNT])
+{
+	holding_sums(holding, kinds, amounts);
+	holding_note_failures(holding, kinds, amounts);
 }
 
 void process_read(const struct process *process, unsigned int kinds,
@@ -266,6 +283,7 @@ void process_read(const struct process *process, unsigned int kinds,
 	amounts_clear(amounts, kinds);
 	holdings_add((struct holding **)process->holdings->pdata, process->holdings->len, kinds,
 		     amounts);
+	process_note_failures(process, kinds, amounts);
 }
 
 uint64_t holding_own_peak(const struct holding *holding, enum kind kind)

@@ -74,6 +74,7 @@ struct process *model_join(struct model *model, struct source *source, void *dat
 	}
 	is_new = !is_joined(process);
 	process->joined[source->rank] = data;
+	model->events.process_start += is_new;
 	process->was_tracked |= source->rank != SOURCE_KMD;
 	source->last_update_ns = model->now_ns();
 	if (is_new)
@@ -86,14 +87,18 @@ struct process *model_join(struct model *model, struct source *source, void *dat
 #define SHARE     20
 #define LONG_NS   1000000000u /* no read takes longer: the clock was set */
 
-/* Whether there is time: a moment at once, and a part of all time in the long run. */
-static bool may_note(struct model *model, uint64_t now)
+bool budget_left(struct budget *budget, uint64_t now)
 {
-	uint64_t earned = (now - model->end_noted_ns) / SHARE;
+	uint64_t earned = (now - budget->noted_ns) / SHARE;
 
-	model->end_spent_ns -= MIN(earned, model->end_spent_ns);
-	model->end_noted_ns = now;
-	return model->end_spent_ns < BUDGET_NS;
+	budget->spent_ns -= MIN(earned, budget->spent_ns);
+	budget->noted_ns = now;
+	return budget->spent_ns < BUDGET_NS;
+}
+
+void budget_spend(struct budget *budget, uint64_t from, uint64_t to)
+{
+	budget->spent_ns += MIN(to - from, LONG_NS);
 }
 
 /* Before a process goes, so that the peak does not miss the moment. When many go at once the first
@@ -103,11 +108,11 @@ static void note_before_end(struct model *model, struct device *device)
 	struct amount sums[KIND_COUNT];
 	uint64_t now = model->now_ns();
 
-	if (now - device->end_noted_ns < BURST_NS || !may_note(model, now))
+	if (now - device->end_noted_ns < BURST_NS || !budget_left(&model->end_budget, now))
 		return;
 	device->end_noted_ns = now;
 	device_read(device, KINDS_ALL, sums);
-	model->end_spent_ns += MIN(model->now_ns() - now, LONG_NS);
+	budget_spend(&model->end_budget, now, model->now_ns());
 }
 
 /* No source but the driver has a word on it when this one has gone. */
@@ -119,9 +124,20 @@ static bool is_last_word(const struct holding *holding, const struct source *sou
 	return true;
 }
 
+static bool has_leaked(const struct process *process)
+{
+	for (int kind = 0; kind < KIND_COUNT; kind++)
+		if (process->leaked_bytes[kind])
+			return true;
+	return false;
+}
+
 static void depart(struct model *model, const struct process *process)
 {
 	struct departed *departed;
+
+	model->events.process_exit++;
+	model->events.leaked += has_leaked(process);
 
 	if (!process->was_tracked)
 		return;

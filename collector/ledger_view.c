@@ -254,6 +254,43 @@ void ledger_view_amounts(struct ledger_view *view, uint64_t slots, unsigned int 
 	}
 }
 
+/* As device_copy(). */
+static bool failure_copy(const struct ledger_cell *cell, struct failure *failure)
+{
+	for (int i = 0; i < TRIES; i++) {
+		uint32_t sequence = word_get(&cell->failure_sequence);
+
+		failure->requested_bytes = word_get(&cell->failed_bytes);
+		failure->largest_free_bytes = word_get(&cell->largest_free_bytes);
+		failure->time_ns = word_get(&cell->failure_time_ns);
+		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+		if (!(sequence & 1) && word_get(&cell->failure_sequence) == sequence)
+			return true;
+	}
+	return false;
+}
+
+void ledger_view_failure(struct ledger_view *view, uint64_t slots, enum kind kind,
+			 struct failure *failure)
+{
+	uint32_t count = shards_mapped(view);
+	const struct ledger_shard *shards =
+		(const void *)((const char *)view->header + LEDGER_OFFSET_COUNTERS);
+
+	memset(failure, 0, sizeof *failure);
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t devices = word_get(&view->header->shard_devices[i]) & slots;
+
+		for (; devices; devices &= devices - 1) {
+			struct failure own;
+
+			if (failure_copy(&shards[i].cells[__builtin_ctzll(devices)][kind], &own) &&
+			    own.time_ns > failure->time_ns)
+				*failure = own;
+		}
+	}
+}
+
 uint64_t ledger_view_peak(const struct ledger_view *view, uint32_t row, enum kind kind)
 {
 	const struct ledger_process_cell(*process)[LEDGER_KINDS] =

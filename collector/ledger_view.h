@@ -58,6 +58,11 @@ bool ledger_view_identity(const struct ledger_view *view, uint32_t index,
 void ledger_view_amounts(struct ledger_view *view, uint64_t slots, unsigned int kinds,
 			 struct amount amounts[KIND_COUNT]);
 
+/* The last failed request of the device indices in `slots`; all zeros if there is none, or it is
+ * being written. */
+void ledger_view_failure(struct ledger_view *view, uint64_t slots, enum kind kind,
+			 struct failure *failure);
+
 /* Begin to fetch what a read will need. `view` is the first member of its owner, so that a pointer
  * to that will do, and nothing else is touched. */
 static inline void ledger_view_fetch(const struct ledger_view *view)

@@ -8,6 +8,7 @@
 #ifndef MODEL_H
 #define MODEL_H
 
+#include "events.h"
 #include "kind.h"
 #include "source.h"
 #include <glib.h>
@@ -42,6 +43,7 @@ struct identity {
 
 /* A device; owned by the model. Its number stays for the life of the daemon. */
 struct device {
+	struct model *model;
 	uint64_t serial; /* never given to another device or process */
 	uint32_t number; /* N of deviceN */
 	uid_t creator;
@@ -55,6 +57,12 @@ struct device {
 				*/
 	uint64_t peak_bytes[KIND_COUNT];
 	struct amount gone[KIND_COUNT]; /* what processes that left had allocated, and failures */
+	bool was_shown;                 /* as the events have it */
+	struct device_events events;
+	struct threshold thresholds[KIND_COUNT];
+	uint64_t failures_seen[KIND_COUNT]; /* the sum of its holdings' */
+	struct oom *oom;                    /* NULL: no request has failed */
+	struct history *history;            /* NULL: nothing was noted yet */
 };
 
 /* How a process ended, as far as that is known. */
@@ -102,6 +110,7 @@ struct holding {
 	struct source *source; /* which counts, as do its data and slots */
 	void *source_data;
 	uint64_t slots;
+	uint64_t failures_seen[KIND_COUNT];  /* failures that were counted as events */
 	guint place;                         /* in device.users */
 	uint64_t old_peak_bytes[KIND_COUNT]; /* its own peak when the device's started afresh... */
 	unsigned int restarted;              /* ...and a bit for each kind of which it has */
@@ -132,6 +141,12 @@ enum model_change {
 	DEVICE_GOES,
 };
 
+/* A part of all time for something that others could ask for without end. */
+struct budget {
+	uint64_t noted_ns;
+	uint64_t spent_ns;
+};
+
 struct model {
 	GTree *devices;                /* number -> struct device */
 	GTree *processes;              /* pid -> struct process */
@@ -145,10 +160,10 @@ struct model {
 	uint64_t last_serial;
 	uint64_t started_ns; /* since the epoch */
 	uint64_t refused_devices;
-	uint64_t end_noted_ns;   /* when last a process's end asked for sums... */
-	uint64_t end_spent_ns;   /* ...and how long these took lately */
-	uint32_t driver_numbers; /* numbers below are for the driver's devices */
-	const char *proc;        /* "/proc", or where tests have theirs */
+	struct budget end_budget; /* for sums that a process's end asks for */
+	struct budget oom_budget; /* for sums that failed requests ask for */
+	uint32_t driver_numbers;  /* numbers below are for the driver's devices */
+	const char *proc;         /* "/proc", or where tests have theirs */
 	uint64_t (*now_ns)(void);
 
 	/* Begins to watch for the end of a process that its source does not watch itself, setting
@@ -163,6 +178,13 @@ struct model {
 			void *data);
 	void (*rung)(struct process *process, void *data);
 	void *news_data;
+
+	struct events events;
+	uint32_t history_seconds; /* 0: no history is kept */
+	uint32_t thresholds;      /* that are set */
+	/* Whether ticks are wanted may have changed; NULL: nobody makes any. */
+	void (*ticks_changed)(void *data);
+	void *ticks_data;
 };
 
 void model_init(struct model *model);
@@ -258,8 +280,8 @@ void amount_add(struct amount *to, const struct amount *from);
 uint64_t device_peak(struct device *device, enum kind kind);
 void device_note_own_peak(const struct holding *holding, unsigned int kinds);
 
-/* Sums that were read elsewhere count for the device's peaks. */
-void device_note_peaks(struct device *device, unsigned int kinds, const struct amount *amounts);
+/* Sums that were read elsewhere count for the device's peaks and thresholds. */
+void device_note_sums(struct device *device, unsigned int kinds, const struct amount *amounts);
 
 /* The device's peak starts again at what is in use now. */
 void device_peak_reset(struct device *device, enum kind kind);

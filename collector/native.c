@@ -74,6 +74,13 @@ static bool may_bind(struct native *native, struct ledger *ledger)
 	return true;
 }
 
+static void ledger_bind_news(struct native *native, struct ledger *ledger)
+{
+	if (ledger_view_generation(&ledger->view) != ledger->view.seen_generation &&
+	    may_bind(native, ledger))
+		ledger_bind(native, ledger);
+}
+
 #define AHEAD 8 /* ledgers whose first line is fetched while this one is looked at */
 
 static void native_sync(struct source *source, const struct device *only)
@@ -89,9 +96,7 @@ static void native_sync(struct source *source, const struct device *only)
 
 		if (i + AHEAD < ledgers->len)
 			ledger_view_fetch(ledgers->pdata[i + AHEAD]);
-		if (ledger_view_generation(&ledger->view) != ledger->view.seen_generation &&
-		    may_bind(native, ledger))
-			ledger_bind(native, ledger);
+		ledger_bind_news(native, ledger);
 	}
 }
 
@@ -190,6 +195,14 @@ static size_t native_buffers(struct source *source, const struct process *proces
 	return count;
 }
 
+static void native_failure(struct source *source, const struct holding *holding, enum kind kind,
+			   struct failure *failure)
+{
+	(void)source;
+	ledger_view_failure(&ledger_of(holding->process)->view, claim_of(holding)->slots, kind,
+			    failure);
+}
+
 static void native_ended(struct source *source, struct process *process)
 {
 	struct native *native = (struct native *)source;
@@ -219,6 +232,7 @@ static const struct source_ops native_ops = {
 	.errors = native_errors,
 	.buffer_estimate = native_buffer_estimate,
 	.buffers = native_buffers,
+	.failure = native_failure,
 };
 
 static void ledger_free(gpointer data)
@@ -305,6 +319,8 @@ void native_release(struct native *native, struct ledger *ledger)
 {
 	struct ledger *last = native->ledgers->pdata[native->ledgers->len - 1];
 
+	/* It may have begun, failed and ended since somebody looked. */
+	ledger_bind_news(native, ledger);
 	model_leave(native->model, &native->source, ledger->process);
 	last->place = ledger->place;
 	g_ptr_array_remove_index_fast(native->ledgers, ledger->place);

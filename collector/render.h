@@ -71,6 +71,10 @@ render_fn render_device_arch, render_device_board, render_device_asic_id, render
 	render_device_peak, render_device_stat, render_device_serial, render_device_firmware,
 	render_device_numa_node, render_device_capacity_source;
 
+/* render_events.c */
+render_fn render_events, render_device_events, render_device_high, render_device_oom,
+	render_device_history;
+
 /* render_process.c */
 render_fn render_process_used, render_process_total, render_process_comm, render_process_uid,
 	render_process_start_time, render_process_source, render_process_peak, render_process_stat,

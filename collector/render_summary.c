@@ -69,7 +69,7 @@ static void summary_device(GString *out, struct device *device, const struct amo
 	uint64_t total = device_capacity(device, (enum kind)TTMEM_DRAM);
 	char used[16], all[16] = "-", share[16] = "-", l1[16], cb[16], trace[16], name[32];
 
-	device_note_peaks(device, KINDS_ALL, amounts);
+	device_note_sums(device, KINDS_ALL, amounts);
 	if (total) {
 		text_size(all, total);
 		snprintf(share, sizeof share, "%.1f%%",

@@ -35,6 +35,13 @@ struct amount {
 	uint64_t failures;
 };
 
+/* The last request that failed, as its process says. */
+struct failure {
+	uint64_t requested_bytes;
+	uint64_t largest_free_bytes; /* 0: not known */
+	uint64_t time_ns;            /* since the epoch; 0: nothing is known of it */
+};
+
 /* One live buffer. */
 struct buffer {
 	uint64_t address;
@@ -79,7 +86,7 @@ struct source {
 /* How a source tells of the next change of a process. */
 enum bell {
 	BELL_RINGS, /* it calls model->rung */
-	BELL_POLL, /* it does not: read it again now and then */
+	BELL_POLL,  /* it does not: read it again now and then */
 };
 
 /* Those from `arm` on may be NULL. */
@@ -119,6 +126,10 @@ struct source_ops {
 	 * row is of one moment; cursor->done is set when there are no more. */
 	size_t (*buffers)(struct source *source, const struct process *process,
 			  struct buffer_cursor *cursor, struct buffer *rows, size_t room);
+
+	/* The last failed request of one kind on one device; all zeros if it is not known. */
+	void (*failure)(struct source *source, const struct holding *holding, enum kind kind,
+			struct failure *failure);
 
 	/* Adds what the device's own totals claim beyond what its processes hold. */
 	void (*unattributed)(struct source *source, const struct device *device,

@@ -245,6 +245,55 @@ static void odd_names_and_numbers_of_tags_are_harmless(void **state)
 	assert_null(ledger_view_tag(&forged->view, UINT32_MAX));
 }
 
+static void put_failure(struct forged *forged, uint32_t shard, uint32_t device, uint64_t bytes,
+			uint64_t time_ns)
+{
+	struct ledger_cell *cell = forged_cell(forged, shard, device, TTMEM_DRAM);
+
+	cell->failed_bytes = bytes;
+	cell->largest_free_bytes = bytes + 1;
+	cell->failure_time_ns = time_ns;
+	cell->failures++;
+}
+
+static void assert_failure(struct forged *forged, uint64_t slots, uint64_t bytes, uint64_t time_ns)
+{
+	struct failure failure;
+
+	ledger_view_failure(&forged->view, slots, (enum kind)TTMEM_DRAM, &failure);
+	assert_int_equal(failure.requested_bytes, bytes);
+	assert_int_equal(failure.largest_free_bytes, bytes ? bytes + 1 : 0);
+	assert_int_equal(failure.time_ns, time_ns);
+}
+
+static void the_last_failure_is_that_of_any_shard_and_slot(void **state)
+{
+	struct forged *forged = *state;
+
+	assert_failure(forged, UINT64_MAX, 0, 0);
+	forged->header->shards_used = 2;
+	forged->header->shard_devices[0] = forged->header->shard_devices[1] = 6;
+	put_failure(forged, 0, 1, 100, 50);
+	put_failure(forged, 1, 1, 200, 70);
+	put_failure(forged, 1, 2, 300, 60);
+	put_failure(forged, 0, 3, 400, 90); /* a device that the shard does not have */
+	assert_failure(forged, UINT64_MAX, 200, 70);
+	assert_failure(forged, 1 << 2, 300, 60);
+	assert_failure(forged, 1 << 3, 0, 0);
+	assert_failure(forged, 0, 0, 0);
+}
+
+static void a_failure_that_is_being_written_is_not_told(void **state)
+{
+	struct forged *forged = *state;
+
+	forged->header->shard_devices[0] = 6;
+	put_failure(forged, 0, 1, 100, 50);
+	put_failure(forged, 0, 2, 200, 40);
+	forged_cell(forged, 0, 1, TTMEM_DRAM)->failure_sequence = 7;
+	assert_failure(forged, UINT64_MAX, 200, 40);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -255,6 +304,8 @@ int main(void)
 		TEST(what_cannot_be_is_the_most_that_can),
 		TEST(a_peak_is_no_more_than_there_can_be),
 		TEST(what_could_not_be_recorded_is_read_as_it_is),
+		TEST(the_last_failure_is_that_of_any_shard_and_slot),
+		TEST(a_failure_that_is_being_written_is_not_told),
 		TEST(a_device_is_what_its_owner_says),
 		TEST(what_is_not_plain_in_a_device_is_not_known),
 		TEST(a_device_that_is_being_written_is_not_shown),

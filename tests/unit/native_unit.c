@@ -265,6 +265,27 @@ static void who_declares_without_end_is_looked_at_now_and_then(void **state)
 	assert_in_range(later, 9, 11);
 }
 
+/* Between two looks it used a device for the first time, failed there, and ended. */
+static void what_a_process_did_since_the_last_look_is_seen_at_its_end(void **state)
+{
+	struct ledger *ledger = adopt();
+	struct forged *forged = &scene->forged;
+	struct ledger_cell *cell = forged_cell(forged, 0, 9, TTMEM_L1);
+
+	(void)state;
+	forged->header->shard_devices[0] |= 1 << 9;
+	cell->allocated_bytes = 77;
+	cell->allocated_buffers = 1;
+	cell->failures = 2;
+	cell->failure_time_ns = scene->model.started_ns;
+	declare(9, 0xb);
+	native_release(&scene->native, ledger);
+	assert_int_equal(scene->model.events.oom, 2);
+	assert_int_equal(((struct departed *)g_queue_peek_tail(&scene->model.departed))
+				 ->leaked_bytes[TTMEM_L1],
+			 77);
+}
+
 static void buffers_of_a_device_that_is_not_bound_are_left_out(void **state)
 {
 	struct ledger_record *records = forged_records(&scene->forged);
@@ -296,6 +317,7 @@ int main(void)
 		CLAIM(a_device_that_is_declared_later_is_bound_at_the_next_look),
 		CLAIM(a_device_that_is_being_written_keeps_no_other_back),
 		CLAIM(who_declares_without_end_is_looked_at_now_and_then),
+		CLAIM(what_a_process_did_since_the_last_look_is_seen_at_its_end),
 		CLAIM(buffers_of_a_device_that_is_not_bound_are_left_out),
 	};
 

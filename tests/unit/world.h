@@ -17,6 +17,7 @@ struct fake {
 	struct amount amounts[64][KIND_COUNT];
 	uint64_t holding_peaks[64][KIND_COUNT];
 	uint64_t peaks[KIND_COUNT];
+	struct failure failures[64][KIND_COUNT];
 	struct recording_errors errors;
 	const struct buffer *buffers;
 	size_t buffer_count;
@@ -114,6 +115,13 @@ static inline size_t world_buffers(struct source *source, const struct process *
 	return count;
 }
 
+static inline void world_failure(struct source *source, const struct holding *holding,
+				 enum kind kind, struct failure *failure)
+{
+	(void)source;
+	*failure = fake_of(holding->process)->failures[__builtin_ctzll(holding->slots)][kind];
+}
+
 static inline void world_ended(struct source *source, struct process *process)
 {
 	model_leave(&world_of(source)->model, source, process);
@@ -128,6 +136,7 @@ static const struct source_ops world_ops = {
 	.errors = world_errors,
 	.buffer_estimate = world_estimate,
 	.buffers = world_buffers,
+	.failure = world_failure,
 };
 
 static inline int world_setup(void **state)
