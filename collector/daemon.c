@@ -12,6 +12,7 @@
 #include "native.h"
 #include "outlook.h"
 #include "server.h"
+#include "ticker.h"
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -33,6 +34,7 @@ struct daemon {
 	uv_signal_t signals[G_N_ELEMENTS(end_signals)];
 	struct model model;
 	struct lives lives;
+	struct ticker ticker;
 	struct kmd kmd;
 	struct native native;
 	struct metal metal;
@@ -237,11 +239,14 @@ static void sources_init(struct daemon *daemon)
 	metal_init(&daemon->metal, &daemon->model, (const char *const *)options->shm->pdata);
 	alloc_init(&daemon->alloc, &daemon->model);
 	outlook_init(&daemon->outlook, &daemon->kmd, &daemon->metal, &daemon->server);
+	daemon->model.history_seconds = options->history_seconds;
+	ticker_init(&daemon->ticker, &daemon->loop, &daemon->model);
 }
 
 /* With their processes go the watches over these. */
 static void sources_close(struct daemon *daemon)
 {
+	ticker_close(&daemon->ticker);
 	outlook_close(&daemon->outlook, &daemon->kmd);
 	alloc_server_close(&daemon->alloc_server);
 	metal_fini(&daemon->metal);

@@ -6,11 +6,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#define HISTORY_SECONDS     900
+#define HISTORY_SECONDS_MAX 86400
+
 #define ALLOC_SOCKET  "/tmp/tt_allocation_server.sock"
 #define DRIVER_SYSFS  "/sys/class/tenstorrent"
 #define DRIVER_PROCFS "/proc/driver/tenstorrent"
 
-enum { OPTION_SYSFS = 256, OPTION_PROCFS };
+enum { OPTION_SYSFS = 256, OPTION_PROCFS, OPTION_HISTORY };
 
 const char *argp_program_version = "ttmemd " TTMEM_VERSION;
 
@@ -24,6 +27,10 @@ static const struct argp_option argp_options[] = {
 	{"driver-sysfs", OPTION_SYSFS, "DIR", 0, "The driver's class directory [" DRIVER_SYSFS "]",
 	 0},
 	{"driver-procfs", OPTION_PROCFS, "DIR", 0, "The driver's pid lists [" DRIVER_PROCFS "]", 0},
+	{"history", OPTION_HISTORY, "SECONDS", 0,
+	 "Keep each device's use of so many seconds, which takes a wake-up a second; 0: do not "
+	 "[900]",
+	 0},
 	{"foreground", 'f', NULL, 0, "Stay in the foreground and log to stderr", 0},
 	{"log-level", 'l', "LEVEL", 0, "error, warning, info or debug [info]", 0},
 	{0},
@@ -40,6 +47,16 @@ static void set_path(char **path, const char *value)
 {
 	g_free(*path);
 	*path = g_canonicalize_filename(value, NULL);
+}
+
+static uint32_t seconds_parse(const char *text, struct argp_state *state)
+{
+	guint64 seconds;
+
+	if (!g_ascii_string_to_unsigned(text, 10, 0, HISTORY_SECONDS_MAX, &seconds, NULL))
+		argp_error(state, "'%s' is no number of seconds from 0 to %d", text,
+			   HISTORY_SECONDS_MAX);
+	return (uint32_t)seconds;
 }
 
 static error_t parse_one(int key, char *value, struct argp_state *state)
@@ -66,6 +83,9 @@ static error_t parse_one(int key, char *value, struct argp_state *state)
 		return 0;
 	case OPTION_PROCFS:
 		set_path(&options->driver_procfs, value);
+		return 0;
+	case OPTION_HISTORY:
+		options->history_seconds = seconds_parse(value, state);
 		return 0;
 	case 'f':
 		options->foreground = true;
@@ -97,7 +117,7 @@ int options_parse(struct options *options, int argc, char **argv)
 {
 	static const struct argp argp = {argp_options, parse_one, NULL, doc, NULL, NULL, NULL};
 
-	*options = (struct options){0};
+	*options = (struct options){.history_seconds = HISTORY_SECONDS};
 	options->shm = g_ptr_array_new_with_free_func(g_free);
 	set_path(&options->driver_sysfs, DRIVER_SYSFS);
 	set_path(&options->driver_procfs, DRIVER_PROCFS);

@@ -5,6 +5,7 @@
 
 #include <glib.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #define EXIT_USAGE  64 /* EX_USAGE of sysexits.h */
 #define EXIT_CONFIG 78 /* EX_CONFIG */
@@ -15,7 +16,8 @@ struct options {
 	char *alloc_socket; /* of the older allocation server's protocol; NULL: not asked for */
 	char *driver_sysfs;
 	char *driver_procfs;
-	GPtrArray *shm; /* char *: directories with TT-Metal's regions; ends with NULL */
+	GPtrArray *shm;           /* char *: directories with TT-Metal's regions; ends with NULL */
+	uint32_t history_seconds; /* 0: none is kept */
 	bool foreground;
 	bool default_mount;  /* not named by the user: made when missing, removed at the end */
 	bool default_socket; /* likewise its directory */
