@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "entries.h"
+#include <errno.h>
 
 static bool has_arch(const struct spot *dir, enum kind kind)
 {
@@ -83,8 +84,30 @@ static bool is_tracked_here(const struct spot *dir, enum kind kind)
 	return holding && holding->source->rank != SOURCE_KMD;
 }
 
-static int reset_peak(struct device *device, enum kind kind)
+/* A failed request shows when somebody looks, and that is now. */
+static bool has_oom(const struct spot *dir, enum kind kind)
 {
+	(void)kind;
+	device_look(dir->device);
+	return dir->device->oom;
+}
+
+static bool has_history(const struct spot *dir, enum kind kind)
+{
+	(void)kind;
+	return dir->device->model->history_seconds;
+}
+
+/* A rest comes when the writer writes in pieces: none of them is the number that is meant. */
+static int write_high(struct device *device, enum kind kind, const struct writing *writing)
+{
+	return writing->is_rest ? -EINVAL
+				: device_set_threshold(device, kind, writing->bytes, writing->size);
+}
+
+static int reset_peak(struct device *device, enum kind kind, const struct writing *writing)
+{
+	(void)writing;
 	device_peak_reset(device, kind);
 	return 0;
 }
@@ -94,6 +117,7 @@ static const struct entry root_entries[] = {
 	{.name = "status", .render = render_status, .shape = SHAPE_TABLE},
 	{.name = "summary", .render = render_summary, .shape = SHAPE_TABLE},
 	{.name = "sources", .render = render_sources, .shape = SHAPE_TABLE},
+	{.name = "events", .render = render_events, .shape = SHAPE_TABLE},
 	{.name = "exited", .render = render_exited, .shape = SHAPE_TABLE},
 };
 
@@ -101,6 +125,11 @@ static const struct entry root_entries[] = {
 	{                                                                                         \
 		.name = prefix "_used", .render = render_device_used, .kind = (enum kind)(which), \
 		.tells = true                                                                     \
+	}
+#define HIGH(prefix, which)                                                                       \
+	{                                                                                         \
+		.name = prefix "_high", .render = render_device_high, .kind = (enum kind)(which), \
+		.mode = 0644, .write = write_high                                                 \
 	}
 #define PEAK(prefix, which)                                                                       \
 	{                                                                                         \
@@ -147,6 +176,14 @@ static const struct entry device_entries[] = {
 	PEAK("kernel", TTMEM_KERNEL),
 	PEAK("system", TTMEM_SYSTEM),
 	{.name = "stat", .render = render_device_stat, .shape = SHAPE_TABLE},
+	HIGH("dram", TTMEM_DRAM),
+	HIGH("l1", TTMEM_L1),
+	{.name = "events", .render = render_device_events, .shape = SHAPE_TABLE},
+	{.name = "oom", .render = render_device_oom, .shape = SHAPE_TABLE, .exists = has_oom},
+	{.name = "history",
+	 .render = render_device_history,
+	 .shape = SHAPE_TABLE,
+	 .exists = has_history},
 };
 
 #define HELD(word, which, renderer, when, ...)                                                \

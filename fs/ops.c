@@ -319,12 +319,10 @@ static void ops_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t 
 		      struct fuse_file_info *info)
 {
 	struct fs *fs = fs_of(req);
+	const struct writing writing = {bytes, size, offset && !(info->flags & O_APPEND)};
 	struct spot spot;
 	int error;
 
-	(void)bytes;
-	(void)offset;
-	(void)info;
 	if (is_by_hand(req)) {
 		fuse_reply_write(req, size);
 		return;
@@ -338,7 +336,7 @@ static void ops_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t 
 		fuse_reply_err(req, EPERM);
 		return;
 	}
-	error = spot.entry->write(spot.device, spot.entry->kind);
+	error = spot.entry->write(spot.device, spot.entry->kind, &writing);
 	if (error)
 		fuse_reply_err(req, -error);
 	else

@@ -33,6 +33,13 @@ enum shape {
 
 struct spot;
 
+/* What is written. As in sysfs each write is a whole of its own, wherever O_APPEND puts it. */
+struct writing {
+	const char *bytes;
+	size_t size;
+	bool is_rest; /* it goes on behind an earlier one */
+};
+
 /* A file with a fixed name. */
 struct entry {
 	const char *name;
@@ -43,7 +50,8 @@ struct entry {
 	bool tells;  /* a change raises events: inotify, poll(2) */
 	/* In this directory; NULL: always. */
 	bool (*exists)(const struct spot *dir, enum kind kind);
-	int (*write)(struct device *device, enum kind kind); /* any text; 0 or a negative errno */
+	/* Returns 0 or a negative errno. */
+	int (*write)(struct device *device, enum kind kind, const struct writing *writing);
 };
 
 /* What an inode number stands for at this moment. */

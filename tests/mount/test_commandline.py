@@ -42,7 +42,8 @@ class CommandLine(unittest.TestCase):
     def test_help_names_every_option(self):
         result = self.ttmemd("--help")
         self.assertEqual((result.returncode, result.stderr), (0, ""))
-        for option in ("--mount", "--socket", "--foreground", "--log-level", "--version"):
+        for option in ("--mount", "--socket", "--history", "--foreground", "--log-level",
+                       "--version"):
             self.assertIn(option, result.stdout)
 
     def test_a_wrong_command_line_is_a_usage_error(self):

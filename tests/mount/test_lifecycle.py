@@ -66,6 +66,8 @@ class Ending(MountTest):
 
 
 class Idle(MountTest):
+    options = ("--history=0",)
+
     def switches(self):
         """How often its threads have been woken."""
         counts = []

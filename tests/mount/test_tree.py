@@ -30,12 +30,16 @@ class Tree(MountTest):
 
     def expected(self):
         """Every path that this version has, with its mode."""
-        paths = {"": 0o555, "version": 0o444, "status": 0o444, "summary": 0o444, "pids": 0o555,
-                 "by-asic": 0o555, "by-pci": 0o555, self.device: 0o555,
+        paths = {"": 0o555, "version": 0o444, "events": 0o444, "status": 0o444,
+                 "summary": 0o444, "pids": 0o555, "by-asic": 0o555, "by-pci": 0o555,
+                 self.device: 0o555,
                  f"{self.device}/pids": 0o555, f"{self.device}/stat": 0o444, self.folder: 0o555,
                  f"{self.folder}/buffers": 0o400, f"{self.folder}/{self.device}": 0o555}
-        for name in ("arch", "board", "asic_id", "pci", "dram_total", "dram_free", "l1_total"):
+        for name in ("arch", "board", "asic_id", "pci", "dram_total", "dram_free", "l1_total",
+                     "events", "history"):
             paths[f"{self.device}/{name}"] = 0o444
+        for name in ("dram_high", "l1_high"):
+            paths[f"{self.device}/{name}"] = 0o644
         for name in ("total", "comm", "uid", "start_time", "peak", "stat", *KINDS):
             paths[f"{self.folder}/{name}"] = 0o444
         for kind in KINDS:

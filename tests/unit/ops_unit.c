@@ -250,6 +250,31 @@ static void writing_starts_a_peak_afresh(void **state)
 	assert_int_equal(device->peak_bytes[TTMEM_L1], 100);
 }
 
+static int write_at(struct kernel *kernel, const char *text, off_t offset, int flags)
+{
+	struct fuse_file_info info = {.flags = flags};
+	struct fuse_req *req = req_new(kernel);
+
+	kernel->ops.write(req, kernel_walk(kernel, "device0/dram_high"), text, strlen(text), offset,
+			  &info);
+	return req_end(req);
+}
+
+static void each_write_of_a_threshold_is_a_whole(void **state)
+{
+	struct kernel *kernel = *state;
+	struct device *device = world_device(kernel->world, 0, 0xa, 1000);
+	const uint64_t *bytes = &device->thresholds[TTMEM_DRAM].bytes;
+
+	assert_int_equal(write_at(kernel, "12\n", 0, O_WRONLY), 0);
+	assert_int_equal(*bytes, 12);
+	assert_int_equal(write_at(kernel, "3\n", 2, O_WRONLY), EINVAL);
+	assert_int_equal(write_at(kernel, "x\n", 0, O_WRONLY), EINVAL);
+	assert_int_equal(*bytes, 12);
+	assert_int_equal(write_at(kernel, "34\n", 4096, O_WRONLY | O_APPEND), 0);
+	assert_int_equal(*bytes, 34);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -258,6 +283,7 @@ int main(void)
 		KERNEL_TEST(what_the_kernel_has_forgotten_is_forgotten),
 		KERNEL_TEST(a_device_may_go_while_somebody_writes_to_its_file),
 		KERNEL_TEST(writing_starts_a_peak_afresh),
+		KERNEL_TEST(each_write_of_a_threshold_is_a_whole),
 	};
 
 	return RUN(tests);
