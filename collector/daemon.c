@@ -5,31 +5,23 @@
 #include "fs.h"
 #include "kmd.h"
 #include "lives.h"
-#include "lockfile.h"
 #include "log.h"
 #include "metal.h"
-#include "mountpoint.h"
 #include "native.h"
 #include "outlook.h"
+#include "places.h"
 #include "server.h"
 #include "ticker.h"
-#include <errno.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 static const int end_signals[] = {SIGTERM, SIGINT, SIGHUP};
 
 struct daemon {
 	const struct options *options;
-	struct lockfile socket_lock;
-	struct lockfile mount_lock;
-	bool made_mount; /* directories that we made and remove again */
-	bool made_socket_dir;
+	struct places places;
 	uv_loop_t loop;
 	uv_signal_t signals[G_N_ELEMENTS(end_signals)];
 	struct model model;
@@ -58,17 +50,6 @@ static void raise_limits(void)
 	}
 }
 
-G_GNUC_PRINTF(1, 2)
-static int config_fault(const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	g_logv("ttmemd", G_LOG_LEVEL_CRITICAL, format, args);
-	va_end(args);
-	return EXIT_CONFIG;
-}
-
 /* A signal that comes before the loop can take it waits, so that even then all is given back. */
 static void hold_signals(bool hold)
 {
@@ -78,153 +59,6 @@ static void hold_signals(bool hold)
 	for (size_t i = 0; i < G_N_ELEMENTS(end_signals); i++)
 		sigaddset(&set, end_signals[i]);
 	pthread_sigmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
-}
-
-static bool is_answering(const char *path, int type)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	bool answers;
-
-	g_strlcpy(address.sun_path, path, sizeof address.sun_path);
-	answers = fd >= 0 && (connect(fd, (struct sockaddr *)&address, sizeof address) == 0 ||
-			      errno == EAGAIN || errno == EPROTOTYPE);
-	if (fd >= 0)
-		close(fd);
-	return answers;
-}
-
-/* A socket file that nobody listens at is a dead daemon's; anything else is not ours to remove. */
-static int socket_clear(const char *path)
-{
-	struct stat st;
-
-	if (lstat(path, &st))
-		return 0;
-	if (!S_ISSOCK(st.st_mode))
-		return config_fault("%s exists and is not a socket: give another --socket", path);
-	if (is_answering(path, SOCK_SEQPACKET))
-		return config_fault(
-			"another ttmemd runs (it answers at %s): stop it, or give other "
-			"--mount and --socket",
-			path);
-	unlink(path);
-	return 0;
-}
-
-/* Often in /tmp, where a lock beside it would be anybody's to hold. */
-static int take_alloc_place(const struct daemon *daemon)
-{
-	const char *path = daemon->options->alloc_socket;
-	struct stat st;
-
-	if (!path || lstat(path, &st))
-		return 0;
-	if (!S_ISSOCK(st.st_mode))
-		return config_fault(
-			"%s exists and is not a socket: give another --alloc-server=PATH", path);
-	if (is_answering(path, SOCK_STREAM))
-		return config_fault("another allocation server answers at %s: stop it, or give "
-				    "another --alloc-server=PATH",
-				    path);
-	if (unlink(path))
-		return config_fault("cannot remove %s, which nobody listens at (%s): remove it, or "
-				    "give another --alloc-server=PATH",
-				    path, g_strerror(errno));
-	return 0;
-}
-
-static int take_socket_place(struct daemon *daemon)
-{
-	const char *path = daemon->options->socket;
-	char *dir = g_path_get_dirname(path);
-	int status = 0, error;
-
-	if (strlen(path) >= sizeof((struct sockaddr_un *)0)->sun_path)
-		status = config_fault("the socket's path is too long (%zu bytes, at most %zu): %s",
-				      strlen(path), sizeof((struct sockaddr_un *)0)->sun_path - 1,
-				      path);
-	else if (daemon->options->default_socket && mkdir(dir, 0755) == 0)
-		daemon->made_socket_dir = true;
-	error = status ? 0 : lockfile_take(&daemon->socket_lock, path);
-	if (error == -EWOULDBLOCK)
-		status = config_fault("another ttmemd runs with the socket %s: stop it, or give "
-				      "other --mount and --socket",
-				      path);
-	else if (error == -ENOENT)
-		status = config_fault(
-			"the socket's directory %s does not exist: make it with mkdir, "
-			"or give another --socket",
-			dir);
-	else if (error)
-		status = config_fault(
-			"cannot write to the socket's directory %s (%s): run as a user "
-			"who may, or give another --socket",
-			dir, g_strerror(-error));
-	if (!status)
-		status = socket_clear(path);
-	g_free(dir);
-	return status;
-}
-
-/* Without a lock beside the mount point (its directory may be anyone's) nothing shows that a mount
- * there is dead, and so it is left alone. */
-static int clear_mount(struct daemon *daemon, int lock_error)
-{
-	const char *path = daemon->options->mount;
-	char *type = mountpoint_type(path);
-	int status = 0, error;
-
-	if (type && (lock_error || strcmp(type, "fuse.ttmem"))) {
-		status = config_fault("%s is a mount point already (%s): unmount it with "
-				      "`umount %s`, or give another --mount",
-				      path, type, path);
-	} else if (type) {
-		log_info("cleaning up %s, which a ttmemd that was killed has left", path);
-		error = mountpoint_clear(path);
-		if (error)
-			status = config_fault("cannot unmount what a dead ttmemd left at %s (%s): "
-					      "try `umount -l %s`",
-					      path, g_strerror(-error), path);
-	}
-	g_free(type);
-	return status;
-}
-
-static int take_mount_place(struct daemon *daemon)
-{
-	const char *path = daemon->options->mount;
-	const char *fault = mountpoint_fuse_fault();
-	int error, status;
-
-	if (fault)
-		return config_fault("%s", fault);
-	error = lockfile_take(&daemon->mount_lock, path);
-	if (error == -EWOULDBLOCK)
-		return config_fault("another ttmemd serves %s: stop it, or give another --mount",
-				    path);
-	status = clear_mount(daemon, error);
-	if (status)
-		return status;
-	if (daemon->options->default_mount && mkdir(path, 0755) == 0)
-		daemon->made_mount = true;
-	fault = mountpoint_fault(path);
-	return fault ? config_fault("the mount point %s %s", path, fault) : 0;
-}
-
-static void give_places_back(struct daemon *daemon)
-{
-	char *dir;
-
-	if (daemon->made_mount)
-		rmdir(daemon->options->mount);
-	lockfile_drop(&daemon->mount_lock);
-	lockfile_drop(&daemon->socket_lock);
-	if (daemon->made_socket_dir) {
-		dir = g_path_get_dirname(daemon->options->socket);
-		rmdir(dir);
-		g_free(dir);
-	}
 }
 
 /* The driver first: it numbers the devices. */
@@ -358,7 +192,7 @@ static int start(struct daemon *daemon)
 /* A thread waits for another process or the driver, perhaps for ever: what it uses must stay. */
 static void end_at_once(struct daemon *daemon, int status)
 {
-	give_places_back(daemon);
+	places_give_back(&daemon->places);
 	descriptors_abandon();
 	_exit(status);
 }
@@ -369,15 +203,10 @@ int daemon_run(const struct options *options, void (*ready)(void *data), void *d
 	int status;
 
 	daemon->options = options;
-	daemon->socket_lock.fd = daemon->mount_lock.fd = -1;
 	signal(SIGPIPE, SIG_IGN);
 	hold_signals(true);
 	raise_limits();
-	status = take_socket_place(daemon);
-	if (!status)
-		status = take_alloc_place(daemon);
-	if (!status)
-		status = take_mount_place(daemon);
+	status = places_take(&daemon->places, options);
 	if (!status) {
 		uv_loop_init(&daemon->loop);
 		sources_init(daemon);
@@ -402,7 +231,7 @@ int daemon_run(const struct options *options, void (*ready)(void *data), void *d
 		model_fini(&daemon->model);
 		uv_loop_close(&daemon->loop);
 	}
-	give_places_back(daemon);
+	places_give_back(&daemon->places);
 	descriptors_abandon();
 	g_free(daemon);
 	return status;

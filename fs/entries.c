@@ -117,7 +117,7 @@ static const struct entry root_entries[] = {
 	{.name = "status", .render = render_status, .shape = SHAPE_TABLE},
 	{.name = "summary", .render = render_summary, .shape = SHAPE_TABLE},
 	{.name = "sources", .render = render_sources, .shape = SHAPE_TABLE},
-	{.name = "events", .render = render_events, .shape = SHAPE_TABLE},
+	{.name = "events", .render = render_events, .shape = SHAPE_TABLE, .tells = true},
 	{.name = "exited", .render = render_exited, .shape = SHAPE_TABLE},
 };
 
@@ -178,8 +178,12 @@ static const struct entry device_entries[] = {
 	{.name = "stat", .render = render_device_stat, .shape = SHAPE_TABLE},
 	HIGH("dram", TTMEM_DRAM),
 	HIGH("l1", TTMEM_L1),
-	{.name = "events", .render = render_device_events, .shape = SHAPE_TABLE},
-	{.name = "oom", .render = render_device_oom, .shape = SHAPE_TABLE, .exists = has_oom},
+	{.name = "events", .render = render_device_events, .shape = SHAPE_TABLE, .tells = true},
+	{.name = "oom",
+	 .render = render_device_oom,
+	 .shape = SHAPE_TABLE,
+	 .exists = has_oom,
+	 .tells = true},
 	{.name = "history",
 	 .render = render_device_history,
 	 .shape = SHAPE_TABLE,

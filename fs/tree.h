@@ -81,8 +81,8 @@ typedef bool tree_add(void *data, const char *name, uint64_t ino, mode_t type, u
 void tree_list(const struct model *model, const struct spot *dir, uint64_t offset, tree_add *add,
 	       void *data);
 
-/* The n-th file that such a directory can have, whether this one has it now or not; false behind the
- * last. */
+/* The n-th file that such a directory can have, whether this one has it now or not; false behind
+ * the last. */
 bool tree_entry(const struct spot *dir, size_t n, struct spot *spot);
 
 /* The directory that an inode is in: by its number alone, so of anything but a link it is right

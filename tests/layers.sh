@@ -6,7 +6,7 @@
 set -u
 
 pure='collector/model.c collector/model.h collector/model_internal.h collector/device.c
-	collector/holding.c collector/leave.c collector/events.h collector/history.c
+	collector/holding.c collector/capacity.c collector/leave.c collector/events.h collector/history.c
 	collector/oom.c collector/threshold.c collector/tick.c collector/cards.[ch]
 	collector/render*.[ch] collector/kind.[ch] collector/plain.[ch] collector/proc.[ch]
 	collector/ledger_*.[ch] collector/native.[ch] collector/source.h
