@@ -361,9 +361,11 @@ void file_poll(fuse_req_t req, struct fuse_file_info *info, struct fuse_pollhand
 {
 	struct file *file = (struct file *)(uintptr_t)info->fh;
 	struct spot spot;
-	bool tells = file && !tree_resolve(file->fs->model, file->ino, &spot) && spot.entry->tells;
-	bool is_new = tells && news_poll_is_news(file->fs, &spot, file->read_hash);
+	bool tells, is_new;
 
+	model_sync(file->fs->model, tree_device(file->fs->model, file->ino));
+	tells = !tree_resolve(file->fs->model, file->ino, &spot) && spot.entry->tells;
+	is_new = tells && news_poll_is_news(file->fs, &spot, file->read_hash);
 	if (handle && tells && !is_new) {
 		if (file->poll)
 			file_poll_end(file);

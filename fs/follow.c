@@ -54,9 +54,25 @@ GPtrArray *follows_of(const struct news *news, uint64_t serial)
 	return g_hash_table_lookup(news->by_serial, &serial);
 }
 
+/* Files that no device or process has change with any of them, and their directory is touched with
+ * every path: all are asked to ring only for a watch that is known, or a poller. */
+static bool wants_all(const struct news *news)
+{
+	const uint64_t root = TREE_ROOT_INO;
+	GPtrArray *follows = follows_of(news, 0);
+
+	for (guint i = 0; follows && i < follows->len; i++) {
+		const struct follow *follow = follows->pdata[i];
+
+		if (follow->pollers.length || g_hash_table_contains(news->watched, &follow->ino))
+			return true;
+	}
+	return follows && g_hash_table_contains(news->watched, &root);
+}
+
 bool follow_process_wanted(const struct news *news, const struct process *process)
 {
-	if (follows_of(news, process->serial) || follows_of(news, 0))
+	if (follows_of(news, process->serial) || wants_all(news))
 		return true;
 	for (guint i = 0; i < process->holdings->len; i++) {
 		const struct holding *holding = process->holdings->pdata[i];
@@ -99,7 +115,7 @@ static void arm_for(struct fs *fs, const struct spot *spot)
 
 		follow_arm(&fs->news, fs->model, holding->process);
 	}
-	if (!spot->device)
+	if (!spot->device && wants_all(&fs->news))
 		arm_all(fs);
 }
 
@@ -202,6 +218,12 @@ static void access_dir(struct fs *fs, const struct spot *spot, uint64_t now)
 	news_pulse_within(fs, SWEEP_NS);
 }
 
+bool news_is_followed(const struct fs *fs, uint64_t ino)
+{
+	return g_hash_table_contains(fs->news.follows, &ino) ||
+	       g_hash_table_contains(fs->news.dirs, &ino);
+}
+
 void news_access(struct fs *fs, const struct spot *spot)
 {
 	if (!fs->news.is_open)
@@ -216,17 +238,22 @@ bool news_poll_is_news(struct fs *fs, const struct spot *spot, uint64_t hash)
 {
 	if (fs->news.is_open)
 		access_file(fs, spot, uv_hrtime());
-	model_sync(fs->model, spot->device);
 	return news_hash_now(fs, spot) != hash;
 }
 
 void news_poll_add(struct file *file, uint64_t ino, struct fs *fs)
 {
+	struct follow *follow;
 	struct spot spot;
 
 	if (!fs->news.is_open || tree_resolve(fs->model, ino, &spot))
 		return;
-	g_queue_push_tail(&follow_get(fs, &spot)->pollers, file);
+	follow = follow_get(fs, &spot);
+	g_queue_push_tail(&follow->pollers, file);
+	if (spot.device || spot.process)
+		return;
+	arm_for(fs, &spot); /* which was not done for somebody who only reads */
+	news_mark(fs, follow);
 }
 
 void news_poll_remove(struct file *file, uint64_t ino, struct fs *fs)

@@ -74,6 +74,9 @@ void news_init(struct fs *fs);
 void news_close(struct fs *fs); /* before the mount goes */
 void news_fini(struct fs *fs);
 
+/* Whether it is followed already; if not, the sources must be up to date before news_access(). */
+bool news_is_followed(const struct fs *fs, uint64_t ino);
+
 /* Somebody has touched this file or directory. */
 void news_access(struct fs *fs, const struct spot *spot);
 

@@ -183,6 +183,8 @@ static void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *i
 	struct spot spot;
 
 	(void)info;
+	if (!is_by_hand(req))
+		model_sync(fs->model, tree_device(fs->model, ino));
 	if (tree_resolve(fs->model, ino, &spot)) {
 		reply_dying_attr(req, ino);
 		return;
@@ -294,6 +296,8 @@ static void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info
 	struct fs *fs = fs_of(req);
 	struct spot spot;
 
+	if (!is_by_hand(req) && !news_is_followed(fs, ino))
+		model_sync(fs->model, tree_device(fs->model, ino));
 	if (tree_resolve(fs->model, ino, &spot))
 		fuse_reply_err(req, ENOENT);
 	else if (is_by_hand(req))

@@ -19,9 +19,9 @@ class Case(MountTest):
         return int(self.daemon.flat("status")[name])
 
     def settle(self):
-        """Until nothing is followed any more, whoever has read what. The file that is asked has a
-        directory, too, so one may be."""
-        eventually(lambda: not self.status("followed_files"), "the end of all following", 15)
+        """Until nothing is followed any more, whoever has read what, but for what tells in the
+        directory of the file that is asked: `events`."""
+        eventually(lambda: self.status("followed_files") <= 1, "the end of all following", 15)
 
 
 class Files(Case):
