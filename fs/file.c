@@ -360,17 +360,18 @@ void file_poll_wake(struct file *file)
 void file_poll(fuse_req_t req, struct fuse_file_info *info, struct fuse_pollhandle *handle)
 {
 	struct file *file = (struct file *)(uintptr_t)info->fh;
+	struct fs *fs = file->fs;
 	struct spot spot;
 	bool tells, is_new;
 
-	model_sync(file->fs->model, tree_device(file->fs->model, file->ino));
-	tells = !tree_resolve(file->fs->model, file->ino, &spot) && spot.entry->tells;
-	is_new = tells && news_poll_is_news(file->fs, &spot, file->read_hash);
+	model_sync(fs->model, tree_device(fs->model, file->ino));
+	tells = !tree_resolve(fs->model, file->ino, &spot) && spot.entry->tells;
+	is_new = tells && news_poll_is_news(fs, &spot, file->read_hash);
 	if (handle && tells && !is_new) {
 		if (file->poll)
 			file_poll_end(file);
 		else
-			news_poll_add(file, file->ino, file->fs);
+			news_poll_add(file, file->ino, fs);
 		file->poll = handle;
 	} else if (handle) {
 		fuse_pollhandle_destroy(handle);
@@ -387,7 +388,6 @@ void file_end_all(struct fs *fs)
 		struct request *request;
 
 		next = link->next;
-
 		if (file->opening)
 			fuse_reply_err(file->opening, EIO);
 		while ((request = g_queue_pop_head(&file->waiting))) {

@@ -35,12 +35,12 @@ def response(data):
 class Teller(Program):
     """One process; connection 0 is open, unless open=False."""
 
-    def __init__(self, path, form=128, user=None, is_open=True, **env):
+    def __init__(self, path, form=128, user=None, is_open=True):
         script = os.path.join(os.path.dirname(path), "teller.py")  # where everybody can read it
         if not os.path.exists(script):
             shutil.copy(TELLER, script)
             os.chmod(script, 0o644)
-        super().__init__(PYTHON, script, user=user, **env)
+        super().__init__(PYTHON, script, user=user)
         self.path, self.form = path, form
         if is_open:
             self.open()

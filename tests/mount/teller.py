@@ -6,10 +6,8 @@ open N PATH     connects its N-th connection      send N HEX      sends bytes, a
 recv N COUNT    answers with COUNT bytes in hex   shut N          sends no more
 close N         try N HEX COUNT                   sends COUNT times without waiting; how many fitted
 quit HEX        sends on connection 0 and exits at once
-native LIB SIZE allocates DRAM on device 0 by way of libttmem, too
 fork            leaves its connections to a child, too, which does nothing; the child's pid
 """
-import ctypes
 import os
 import signal
 import socket
@@ -51,11 +49,6 @@ def do(verb, words):
         while not child:
             signal.pause()
         return str(child)
-    if verb == "native":
-        library = ctypes.CDLL(words[0])
-        library.ttmem_start()
-        library.ttmem__alloc(0, 0, ctypes.c_uint64(0x1000), ctypes.c_uint64(int(words[1])), None)
-        return ""
     number = int(words[0])
     if verb == "open":
         links[number] = socket.socket(socket.AF_UNIX)

@@ -119,22 +119,20 @@ class Devices(AllocTest):
         self.assertEqual(self.daemon.text("device1/board"), "p150a\n")
 
     def test_a_process_that_reports_twice_counts_once(self):
-        teller = self.teller(TTMEM_SOCKET=self.daemon.socket)
-        teller.alloc(1, 4096)
-        teller.alloc(2, 64, device=1)
+        peer = self.peer(f"tell {self.path} 0 1 4096", f"tell {self.path} 1 2 64", start=False)
         self.assertEqual(self.daemon.value("device0/dram_used"), 4096)
-        teller(f"native {harness.BUILD}/libttmem.so.0 100")
+        peer("start")
+        peer("alloc 0 dram 0x1000 100")
         self.assertEqual(self.daemon.value("device0/dram_used"), 100)
-        self.assertEqual(self.daemon.value("pids", teller.pid, "dram"), 164)
-        self.assertEqual(self.daemon.text("pids", teller.pid, "device0", "source"), "native\n")
-        self.assertEqual(self.daemon.text("pids", teller.pid, "device1", "source"),
-                         "alloc-server\n")
-        rows = self.daemon.table("pids", teller.pid, "buffers")
+        self.assertEqual(self.daemon.value("pids", peer.pid, "dram"), 164)
+        self.assertEqual(self.daemon.text("pids", peer.pid, "device0", "source"), "native\n")
+        self.assertEqual(self.daemon.text("pids", peer.pid, "device1", "source"), "alloc-server\n")
+        rows = self.daemon.table("pids", peer.pid, "buffers")
         self.assertEqual({(r["device"], r["size"]) for r in rows}, {("0", "100"), ("1", "64")})
-        self.assertEqual(teller.ask(QUERY, 0)["dram"], 100)
-        teller.kill()
-        self.wait_gone(teller.pid)
-        self.assertEqual(self.gone(teller.pid)["leaked"], "164")
+        self.assertEqual(self.teller().ask(QUERY, 0)["dram"], 100)
+        peer.kill()
+        self.wait_gone(peer.pid)
+        self.assertEqual(self.gone(peer.pid)["leaked"], "164")
 
 
 class Places(MountTest):

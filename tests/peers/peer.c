@@ -17,6 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -319,6 +320,32 @@ static void do_exec(struct words *w)
 	answer_result(-errno);
 }
 
+/* tell PATH DEVICE BUFFER SIZE: the older allocation server's way to say that DRAM is allocated. */
+static void do_tell(struct words *w)
+{
+	static int server = -1;
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct {
+		uint32_t type;
+		int32_t device;
+		uint64_t size;
+		uint32_t kind;
+		int32_t pid;
+		uint64_t buffer, time, rest[11];
+	} event = {1, (int32_t)number(w, 2), number(w, 4), 0, getpid(), number(w, 3), 1, {0}};
+
+	_Static_assert(sizeof event == 128, "a form of the protocol");
+	if (server < 0) {
+		server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		strncpy(address.sun_path, w->word[1], sizeof address.sun_path - 1);
+		if (connect(server, (struct sockaddr *)&address, sizeof address)) {
+			answer_result(-errno);
+			return;
+		}
+	}
+	answer_result(write(server, &event, sizeof event) == sizeof event ? 0 : -EIO);
+}
+
 static void do_pid(struct words *w)
 {
 	(void)w;
@@ -346,7 +373,7 @@ static const struct command {
 	{"name", do_name},     {"readlink", do_readlink}, {"cat", do_cat},
 	{"thread", do_thread}, {"fork", do_fork},         {"child", do_child},
 	{"wait", do_wait},     {"exec", do_exec},         {"pid", do_pid},
-	{"exit", do_exit},     {"quit", do_quit},
+	{"tell", do_tell},     {"exit", do_exit},         {"quit", do_quit},
 };
 
 static void run_line(char *line)
