@@ -185,6 +185,42 @@ int proc_ids(const char *proc, pid_t pid, uid_t *uid, gid_t *gid)
 	return 0;
 }
 
+static bool has_number(char *text, unsigned long number)
+{
+	char *save = NULL;
+
+	for (char *word = strtok_r(text, " \t\n", &save); word;
+	     word = strtok_r(NULL, " \t\n", &save))
+		if (strtoul(word, NULL, 10) == number)
+			return true;
+	return false;
+}
+
+bool proc_in_group(const char *proc, pid_t tid, gid_t group)
+{
+	static const char key[] = "Groups:\t";
+	char path[256], *line = NULL;
+	size_t room = 0;
+	bool found = false;
+	FILE *status;
+
+	if (tid <= 0)
+		return false;
+	snprintf(path, sizeof path, "%s/%d/status", proc, (int)tid);
+	status = fopen(path, "re");
+	if (!status)
+		return false;
+	while (getline(&line, &room, status) > 0) {
+		if (strncmp(line, key, strlen(key)))
+			continue;
+		found = has_number(line + strlen(key), group);
+		break;
+	}
+	free(line);
+	fclose(status);
+	return found;
+}
+
 bool proc_maps_inode(const char *proc, pid_t pid, ino_t inode)
 {
 	char path[256], line[512];

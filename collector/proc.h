@@ -39,6 +39,10 @@ int proc_innermost_pid(const char *proc, pid_t pid, pid_t *inner);
 /* The effective user and group. 0 or a negative errno. */
 int proc_ids(const char *proc, pid_t pid, uid_t *uid, gid_t *gid);
 
+/* Whether a thread is in this group by its list of further groups, which a file system is not told
+ * of. */
+bool proc_in_group(const char *proc, pid_t tid, gid_t group);
+
 /* The start in ns since boot, suspended time included, and the clocks to compare it with. */
 uint64_t proc_ticks_to_boot_ns(uint64_t ticks);
 

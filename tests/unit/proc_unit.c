@@ -239,6 +239,25 @@ static void the_innermost_pid_is_found_behind_many_groups(void **state)
 	g_string_free(status, TRUE);
 }
 
+static void a_thread_is_in_the_groups_of_its_list(void **state)
+{
+	(void)state;
+	put("status",
+	    "Name:\tGroups:\\t9\nGid:\t8\t8\t8\t8\nGroups:\t4 24 4294967294 \nPid:\t42\n");
+	assert_true(proc_in_group(root, PID, 4));
+	assert_true(proc_in_group(root, PID, 24));
+	assert_true(proc_in_group(root, PID, 4294967294u));
+	assert_false(proc_in_group(root, PID, 2));
+	assert_false(proc_in_group(root, PID, 8));
+	assert_false(proc_in_group(root, PID, 9));
+	assert_false(proc_in_group(root, PID, 42));
+	assert_false(proc_in_group(root, PID, 0));
+	put("status", "Name:\tcat\nGroups:\t \nPid:\t42\n");
+	assert_false(proc_in_group(root, PID, 0));
+	assert_false(proc_in_group(root, PID + 1, 4));
+	assert_false(proc_in_group(root, 0, 4)); /* of another pid namespace */
+}
+
 static void the_ids_are_the_effective_ones(void **state)
 {
 	uid_t uid;
@@ -295,6 +314,7 @@ int main(void)
 		TEST(a_name_cannot_forge_a_line),
 		TEST(a_number_that_is_none_is_refused),
 		TEST(the_innermost_pid_is_found_behind_many_groups),
+		TEST(a_thread_is_in_the_groups_of_its_list),
 		TEST(the_ids_are_the_effective_ones),
 		TEST(an_inode_is_found_among_the_mappings),
 		TEST(our_own_start_is_before_now_and_never_wanders),
