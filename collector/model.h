@@ -9,6 +9,7 @@
 #define MODEL_H
 
 #include "events.h"
+#include "hidepid.h"
 #include "kind.h"
 #include "source.h"
 #include <glib.h>
@@ -157,6 +158,7 @@ struct model {
 	GQueue departed; /* struct departed, the last to leave at its end */
 	uid_t owner;     /* the daemon's own */
 	gid_t group;
+	struct hidepid hidepid;
 	uint64_t last_serial;
 	uint64_t started_ns; /* since the epoch */
 	uint64_t refused_devices;

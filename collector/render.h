@@ -19,6 +19,7 @@ struct reader {
 	uid_t uid;
 	gid_t gid;
 	pid_t tid; /* a thread id; 0: in a pid namespace that we do not see */
+	enum { READER_UNKNOWN, READER_SEES_ITS_OWN, READER_SEES_ALL } sees; /* by its groups */
 };
 
 /* Numbers for `status` that the model does not have; the daemon fills them in. */
@@ -61,6 +62,14 @@ struct render {
 };
 
 typedef bool render_fn(struct render *render);
+
+/* hidepid.c: whether what is about all processes is for this reader. Looks the reader's groups up
+ * if need be, once: the thread must still wait for the answer to its request. */
+bool reader_is_exempt(const struct model *model, struct reader *reader);
+
+/* The same for renderers whose text is for everybody but for some lines. Of those, a process's own
+ * user sees none: they are about all processes. Good in tables and in private files. */
+bool reader_sees_all(const struct render *render);
 
 /* render_root.c, render_summary.c */
 render_fn render_version, render_status, render_summary, render_sources, render_exited;

@@ -49,7 +49,9 @@ bool render_sources(struct render *render)
 
 		if (!source)
 			continue;
-		plain_text(detail, source->detail, sizeof detail, true);
+		/* A detail can name a file below /proc/<pid>/root. */
+		plain_text(detail, reader_sees_all(render) ? source->detail : "", sizeof detail,
+			   true);
 		g_string_append_printf(
 			render->out, "%-12s %-5s %-7u %-9u %-15s %s\n", source->name,
 			states[source->state], devices_known(model, (enum source_rank)rank),
