@@ -57,7 +57,7 @@ static void begin(struct fs *fs, enum hand_work work, uint64_t parent, const str
 	birth->job.done = on_done;
 	birth->ino = spot->ino;
 	birth->parent = parent;
-	birth->mode = tree_mode(spot) | S_IWUSR; /* for the hand of an ordinary user */
+	birth->mode = tree_mode(fs->model, spot) | S_IWUSR; /* for the hand of an ordinary user */
 	length = g_snprintf(birth->job.path, sizeof birth->job.path, "%s/", fs->path);
 	tree_path(spot, birth->job.path + length, sizeof birth->job.path - (size_t)length);
 	slash = strrchr(birth->job.path, '/');
@@ -166,6 +166,9 @@ void births_changed(struct fs *fs, enum model_change change, struct process *pro
 		change == PROCESS_COMES || change == HOLDING_COMES || change == DEVICE_COMES ? come
 											     : go;
 
+	/* Everybody may watch `pids`, and the kernel tells all or nobody. */
+	if (process && fs->model->hidepid.mode == HIDEPID_INVISIBLE)
+		return;
 	if (change == PROCESS_COMES || change == PROCESS_GOES)
 		process_changes(fs, process, what);
 	else if (change == HOLDING_COMES || change == HOLDING_GOES)

@@ -115,10 +115,10 @@ static int reset_peak(struct device *device, enum kind kind, const struct writin
 static const struct entry root_entries[] = {
 	{.name = "version", .render = render_version},
 	{.name = "status", .render = render_status, .shape = SHAPE_TABLE},
-	{.name = "summary", .render = render_summary, .shape = SHAPE_TABLE},
+	{.name = "summary", .render = render_summary, .shape = SHAPE_TABLE, .is_private = true},
 	{.name = "sources", .render = render_sources, .shape = SHAPE_TABLE},
 	{.name = "events", .render = render_events, .shape = SHAPE_TABLE, .tells = true},
-	{.name = "exited", .render = render_exited, .shape = SHAPE_TABLE},
+	{.name = "exited", .render = render_exited, .shape = SHAPE_TABLE, .is_private = true},
 };
 
 #define USED(prefix, which)                                                                       \
@@ -183,7 +183,8 @@ static const struct entry device_entries[] = {
 	 .render = render_device_oom,
 	 .shape = SHAPE_TABLE,
 	 .exists = has_oom,
-	 .tells = true},
+	 .tells = true,
+	 .is_private = true},
 	{.name = "history",
 	 .render = render_device_history,
 	 .shape = SHAPE_TABLE,

@@ -142,7 +142,8 @@ static void file_make(struct file *file)
 	if (!file_count(file))
 		file->error = -EMFILE;
 	else if (file->complete) {
-		node_text(fs, file->ino, file->text, file_end(file));
+		node_text(fs, file->ino, access_is_whole(fs->model, &spot, &file->reader),
+			  file->text, file_end(file));
 		file->read_hash = news_hash(file->text);
 	}
 }
@@ -232,14 +233,11 @@ static bool is_ready(const struct file *file, uint64_t end)
 
 static void file_later(struct file *file)
 {
-	struct fs *fs = file->fs;
-
 	if (file->queued)
 		return;
 	file->queued = true;
-	g_queue_push_tail(&fs->making, file);
-	if (!uv_is_active((uv_handle_t *)&fs->idle))
-		uv_idle_start(&fs->idle, file_on_idle);
+	g_queue_push_tail(&file->fs->making, file);
+	uv_idle_start(&file->fs->idle, file_on_idle); /* does nothing if it runs */
 }
 
 /* Answers the request if its text is there, making at most one slice of it in this turn. A read
@@ -310,6 +308,7 @@ void file_open(struct fs *fs, fuse_req_t req, const struct spot *spot,
 
 	file->ino = spot->ino;
 	file->reader = fs_reader(req);
+	access_is_whole(fs->model, spot, &file->reader); /* now: it is kept there */
 	file->share = share_of(fs, file->reader.uid);
 	file->info = *info;
 	file->info.fh = (uintptr_t)file;
@@ -337,9 +336,8 @@ void file_read(fuse_req_t req, struct fuse_file_info *info, size_t size, uint64_
 	file_later(file);
 }
 
-void file_release(struct fs *fs, struct fuse_file_info *info)
+void file_release(struct fuse_file_info *info)
 {
-	(void)fs;
 	file_free((struct file *)(uintptr_t)info->fh);
 }
 

@@ -6,6 +6,7 @@
 #ifndef FS_H
 #define FS_H
 
+#include "access.h"
 #include "births.h"
 #include "news.h"
 #include "tree.h"
@@ -13,15 +14,21 @@
 #include <fuse_lowlevel.h>
 #include <uv.h>
 
+/* What the newest text of a file was like. */
+struct last_text {
+	uint64_t changed_ns; /* when it first was as it is */
+	uint64_t size;
+	uint64_t hash;
+	bool is_known;
+};
+
 /* What the kernel knows of, and what the texts of a file were like. Made at a lookup, gone with the
  * last forget. Owned by fs.nodes. */
 struct node {
 	uint64_t ino;
 	uint64_t lookups;
-	uint64_t changed_ns; /* when the newest text first was as it is */
-	uint64_t size;       /* of the newest text */
-	uint64_t hash;       /* of the newest text */
-	bool has_text;
+	struct last_text parts; /* what is shown to those who do not see everything... */
+	struct last_text whole; /* ...and to the others: a length tells something, too */
 };
 
 struct fs {
@@ -65,15 +72,16 @@ struct reader fs_reader(fuse_req_t req);
 struct node *node_look(struct fs *fs, uint64_t ino);
 struct node *node_find(const struct fs *fs, uint64_t ino);
 void node_forget(struct fs *fs, uint64_t ino, uint64_t lookups);
-void node_text(struct fs *fs, uint64_t ino, const GString *text, uint64_t size);
-void node_stat(const struct fs *fs, const struct spot *spot, struct stat *st);
-double node_attr_timeout(const struct spot *spot);
+void node_text(struct fs *fs, uint64_t ino, bool is_whole, const GString *text, uint64_t size);
+void node_stat(const struct fs *fs, const struct spot *spot, struct reader *reader,
+	       struct stat *st);
+double node_attr_timeout(const struct model *model, const struct spot *spot);
 
 /* file.c: the life of an open file description */
 void file_open(struct fs *fs, fuse_req_t req, const struct spot *spot,
 	       const struct fuse_file_info *info);
 void file_read(fuse_req_t req, struct fuse_file_info *info, size_t size, uint64_t offset);
-void file_release(struct fs *fs, struct fuse_file_info *info);
+void file_release(struct fuse_file_info *info);
 void file_end_all(struct fs *fs); /* when the mount is gone: no release will come */
 /* poll(2) on it; takes the handle. Wakes who waits, or lets him go. */
 void file_poll(fuse_req_t req, struct fuse_file_info *info, struct fuse_pollhandle *handle);

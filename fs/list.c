@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Listing a directory: first the fixed names, then the numbered ones from where the reader is. */
+#include "access.h"
 #include "entries.h"
 #include <stdio.h>
 #include <string.h>
@@ -10,22 +11,24 @@
 struct listing {
 	const struct model *model;
 	const struct spot *dir;
+	struct reader *reader;
 	uint64_t offset;
 	tree_add *add;
 	void *data;
 };
 
-/* Through tree_lookup(), so that a listing and a lookup cannot disagree: if two devices say that
+/* Through access_find(), so that a listing and a lookup cannot disagree: if two devices say that
  * they have the same PCI address, the name is that of one. */
 static bool list_name(const struct listing *listing, const char *name, uint64_t next,
 		      const struct device *only)
 {
-	uint64_t ino = tree_lookup(listing->model, listing->dir, name);
 	struct spot spot;
 
-	if (!ino || tree_resolve(listing->model, ino, &spot) || (only && spot.device != only))
+	if (access_find(listing->model, listing->dir, name, listing->reader, &spot) ||
+	    (only && spot.device != only))
 		return true;
-	return listing->add(listing->data, name, ino, tree_mode(&spot) & S_IFMT, next);
+	return listing->add(listing->data, name, spot.ino,
+			    tree_mode(listing->model, &spot) & S_IFMT, next);
 }
 
 static bool list_fixed(const struct listing *listing)
@@ -119,10 +122,10 @@ static void list_numbered(const struct listing *listing)
 	}
 }
 
-void tree_list(const struct model *model, const struct spot *dir, uint64_t offset, tree_add *add,
-	       void *data)
+void tree_list(const struct model *model, const struct spot *dir, struct reader *reader,
+	       uint64_t offset, tree_add *add, void *data)
 {
-	struct listing listing = {model, dir, offset, add, data};
+	struct listing listing = {model, dir, reader, offset, add, data};
 
 	if (list_dots(&listing) && list_fixed(&listing))
 		list_numbered(&listing);

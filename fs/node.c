@@ -37,19 +37,34 @@ void node_forget(struct fs *fs, uint64_t ino, uint64_t lookups)
 
 /* A text was made. Its mtime is when it last changed, so that make(1) and `tail -F` see no change
  * where there is none. */
-void node_text(struct fs *fs, uint64_t ino, const GString *text, uint64_t size)
+void node_text(struct fs *fs, uint64_t ino, bool is_whole, const GString *text, uint64_t size)
 {
 	struct node *node = node_find(fs, ino);
+	struct last_text *last;
 	uint64_t hash;
 
 	if (!node)
 		return;
 	hash = news_hash(text);
-	if (!node->has_text || node->hash != hash || node->size != size)
-		node->changed_ns = fs->model->now_ns();
-	node->has_text = true;
-	node->hash = hash;
-	node->size = size;
+	last = is_whole ? &node->whole : &node->parts;
+	if (!last->is_known || last->hash != hash || last->size != size)
+		last->changed_ns = fs->model->now_ns();
+	last->is_known = true;
+	last->hash = hash;
+	last->size = size;
+}
+
+/* NULL: there was none yet. */
+static const struct last_text *last_text(const struct fs *fs, const struct spot *spot,
+					 struct reader *reader)
+{
+	const struct node *node = node_find(fs, spot->ino);
+	const struct last_text *last;
+
+	if (!node || !spot->entry)
+		return NULL;
+	last = access_is_whole(fs->model, spot, reader) ? &node->whole : &node->parts;
+	return last->is_known ? last : NULL;
 }
 
 static uint64_t birth_ns(const struct fs *fs, const struct spot *spot)
@@ -64,33 +79,33 @@ static uint64_t birth_ns(const struct fs *fs, const struct spot *spot)
  * care, but 0 would make sendfile and copy_file_range copy nothing and `[ -s file ]` false, and too
  * much would mislead wc and tail, which seek from the end.
  */
-void node_stat(const struct fs *fs, const struct spot *spot, struct stat *st)
+void node_stat(const struct fs *fs, const struct spot *spot, struct reader *reader, struct stat *st)
 {
-	const struct node *node = node_find(fs, spot->ino);
-	uint64_t changed = node && node->has_text ? node->changed_ns : birth_ns(fs, spot);
+	const struct last_text *last = last_text(fs, spot, reader);
+	uint64_t changed = last ? last->changed_ns : birth_ns(fs, spot);
 
 	memset(st, 0, sizeof *st);
 	st->st_ino = spot->ino;
-	st->st_mode = tree_mode(spot);
+	st->st_mode = tree_mode(fs->model, spot);
 	/* The hands write through the mount, as the daemon's user. */
 	if (fs->model->owner && ((spot->entry && spot->entry->tells) || S_ISDIR(st->st_mode)))
 		st->st_mode |= S_IWUSR;
 	st->st_nlink = 1;
 	st->st_uid = spot->process ? spot->process->uid : fs->model->owner;
-	st->st_gid = spot->process ? spot->process->gid : fs->model->group;
+	st->st_gid = access_group(fs->model, spot);
 	st->st_blksize = 4096;
 	if (spot->entry)
-		st->st_size = spot->entry->shape == SHAPE_TABLE && node && node->has_text
-				      ? (off_t)node->size
-				      : VALUE_SIZE;
+		st->st_size =
+			spot->entry->shape == SHAPE_TABLE && last ? (off_t)last->size : VALUE_SIZE;
 	st->st_mtim.tv_sec = (time_t)(changed / 1000000000u);
 	st->st_mtim.tv_nsec = (long)(changed % 1000000000u);
 	st->st_atim = st->st_ctim = st->st_mtim;
 }
 
-double node_attr_timeout(const struct spot *spot)
+double node_attr_timeout(const struct model *model, const struct spot *spot)
 {
-	if (spot->is_link || (spot->entry && spot->entry->shape == SHAPE_TABLE))
+	if (access_differs(model, spot) || spot->is_link ||
+	    (spot->entry && spot->entry->shape == SHAPE_TABLE))
 		return 0;
 	return ATTR_TIMEOUT_SEC;
 }

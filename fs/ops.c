@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The requests that are answered. */
+#include "by_hand.h"
 #include "fs.h"
 #include <errno.h>
 #include <string.h>
@@ -16,20 +17,21 @@ struct reader fs_reader(fuse_req_t req)
 	return (struct reader){.uid = ctx->uid, .gid = ctx->gid, .tid = ctx->pid};
 }
 
+/* What an inode number stands for, if the reader may see that it is there. The kernel asks by
+ * number when somebody has it open, as it may have been passed on by one who may. */
+static int resolve(fuse_req_t req, fuse_ino_t ino, struct reader *reader, struct spot *spot)
+{
+	const struct model *model = fs_of(req)->model;
+
+	*reader = fs_reader(req);
+	if (tree_resolve(model, ino, spot) || !access_shows(model, spot, reader))
+		return -ENOENT;
+	return 0;
+}
+
 static bool is_dir(const struct spot *spot)
 {
 	return !spot->entry && !spot->is_link;
-}
-
-/* Only the hands may change the tree, and only as they were told. */
-static bool is_by_births(fuse_req_t req)
-{
-	return hand_is(&fs_of(req)->births.hand, fuse_req_ctx(req)->pid);
-}
-
-static bool is_by_hand(fuse_req_t req)
-{
-	return is_by_births(req) || hand_is(&fs_of(req)->news.writer, fuse_req_ctx(req)->pid);
 }
 
 /* splice is left out: one read(2) a request is cheaper for answers of this size. */
@@ -43,117 +45,50 @@ static void ops_init(void *data, struct fuse_conn_info *conn)
 /* Directory entries may be kept for long where the name always means the same; a process's must be
  * asked for each time, or it would outlive the process. The number of a device that a user made up
  * can be given to another. */
-static double entry_timeout(const struct spot *spot)
+static double entry_timeout(const struct model *model, const struct spot *spot)
 {
-	if (tree_is_volatile(spot))
+	if (tree_is_volatile(spot) || access_differs(model, spot))
 		return 0;
 	return is_dir(spot) && spot->place == PLACE_DEVICE ? 1.0 : 3600.0;
 }
 
 /* What the hands are answered is not to be remembered: whoever sets a watch must ask us himself. */
-static void entry_fill(struct fs *fs, const struct spot *spot, struct fuse_entry_param *param,
-		       bool is_by_hand)
+void ops_entry_fill(struct fs *fs, const struct spot *spot, struct reader *reader,
+		    struct fuse_entry_param *param, bool by_hand)
 {
 	memset(param, 0, sizeof *param);
 	param->ino = spot->ino;
-	param->entry_timeout = entry_timeout(spot);
-	param->attr_timeout = is_by_hand ? 0 : node_attr_timeout(spot);
-	node_stat(fs, spot, &param->attr);
-}
-
-static void reply_dying_attr(fuse_req_t req, fuse_ino_t ino)
-{
-	struct stat st = {.st_ino = ino, .st_nlink = 1, .st_uid = fs_of(req)->model->owner};
-
-	if (!is_by_births(req) || births_mode(fs_of(req), ino, &st.st_mode))
-		fuse_reply_err(req, ENOENT);
-	else
-		fuse_reply_attr(req, &st, 0);
-}
-
-/* For the hand what goes is still there. */
-static bool reply_dying(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
-	struct fuse_entry_param param = {0};
-	mode_t mode;
-
-	if (births_lookup(fs_of(req), parent, name, &param.ino, &mode))
-		return false;
-	param.attr.st_ino = param.ino;
-	param.attr.st_mode = mode;
-	param.attr.st_nlink = 1;
-	param.attr.st_uid = fs_of(req)->model->owner;
-	node_look(fs_of(req), param.ino);
-	if (fuse_reply_entry(req, &param) == -ENOENT)
-		node_forget(fs_of(req), param.ino, 1);
-	return true;
+	param->entry_timeout = entry_timeout(fs->model, spot);
+	param->attr_timeout = by_hand ? 0 : node_attr_timeout(fs->model, spot);
+	node_stat(fs, spot, reader, &param->attr);
 }
 
 static void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct fs *fs = fs_of(req);
 	struct fuse_entry_param param;
+	struct reader reader;
 	struct spot dir, spot;
-	uint64_t ino;
 
 	if (is_by_births(req) && reply_dying(req, parent, name))
 		return;
 
 	model_sync(fs->model, tree_device(fs->model, parent));
-	if (tree_resolve(fs->model, parent, &dir) || !is_dir(&dir)) {
+	if (resolve(req, parent, &reader, &dir) || !is_dir(&dir) ||
+	    access_find(fs->model, &dir, name, &reader, &spot)) {
 		fuse_reply_err(req, ENOENT);
 		return;
 	}
-	ino = tree_lookup(fs->model, &dir, name);
-	if (!ino || (is_by_births(req) && births_hides(fs, ino)) ||
-	    tree_resolve(fs->model, ino, &spot)) {
+	if (is_by_births(req) && births_hides(fs, spot.ino)) {
 		fuse_reply_err(req, ENOENT);
 		return;
 	}
-	node_look(fs, ino);
+	node_look(fs, spot.ino);
 	if (!is_by_hand(req))
 		news_access(fs, &spot);
-	entry_fill(fs, &spot, &param, is_by_hand(req));
+	ops_entry_fill(fs, &spot, &reader, &param, is_by_hand(req));
 	if (fuse_reply_entry(req, &param) == -ENOENT)
-		node_forget(fs, ino, 1);
-}
-
-/* mkdir() or symlink() by the hand: from now on it is there. */
-static void ops_make(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
-	struct fs *fs = fs_of(req);
-	struct fuse_entry_param param;
-	struct spot spot;
-	uint64_t ino;
-
-	if (!is_by_births(req) || births_make(fs, parent, name, &ino) ||
-	    tree_resolve(fs->model, ino, &spot)) {
-		fuse_reply_err(req, EPERM);
-		return;
-	}
-	node_look(fs, ino);
-	entry_fill(fs, &spot, &param, true);
-	if (fuse_reply_entry(req, &param) == -ENOENT)
-		node_forget(fs, ino, 1);
-}
-
-static void ops_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
-{
-	(void)mode;
-	ops_make(req, parent, name);
-}
-
-static void ops_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
-{
-	(void)target;
-	ops_make(req, parent, name);
-}
-
-static void ops_remove(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
-	bool fine = is_by_births(req) && !births_remove(fs_of(req), parent, name);
-
-	fuse_reply_err(req, fine ? 0 : EPERM);
+		node_forget(fs, spot.ino, 1);
 }
 
 static void ops_forget(fuse_req_t req, fuse_ino_t ino, uint64_t lookups)
@@ -169,17 +104,19 @@ static void ops_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_da
 	fuse_reply_none(req);
 }
 
-static void reply_attr(fuse_req_t req, const struct spot *spot)
+static void reply_attr(fuse_req_t req, const struct spot *spot, struct reader *reader)
 {
 	struct stat st;
 
-	node_stat(fs_of(req), spot, &st);
-	fuse_reply_attr(req, &st, is_by_hand(req) ? 0 : node_attr_timeout(spot));
+	node_stat(fs_of(req), spot, reader, &st);
+	fuse_reply_attr(req, &st, is_by_hand(req) ? 0 : node_attr_timeout(fs_of(req)->model, spot));
 }
 
+/* Of a file, the reader needs a descriptor to get here, which whoever may open it can give him. */
 static void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
 	struct fs *fs = fs_of(req);
+	struct reader reader = fs_reader(req);
 	struct spot spot;
 
 	(void)info;
@@ -189,41 +126,45 @@ static void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *i
 		reply_dying_attr(req, ino);
 		return;
 	}
+	if (!spot.entry && !access_shows(fs->model, &spot, &reader)) {
+		fuse_reply_err(req, ENOENT);
+		return;
+	}
 	if (!is_by_hand(req)) {
 		news_access(fs, &spot);
 		/* The time of the last change is all that somebody may look at. */
 		if (spot.entry && spot.entry->tells)
 			news_hash_now(fs, &spot);
 	}
-	reply_attr(req, &spot);
+	reply_attr(req, &spot, &reader);
 }
 
 /* `echo 1 > dram_peak` truncates first, which sysfs and procfs accept; nothing else is. */
 static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 			struct fuse_file_info *info)
 {
-	struct fs *fs = fs_of(req);
+	struct reader reader;
 	struct spot spot;
 
 	(void)attr;
 	(void)info;
-	if (tree_resolve(fs->model, ino, &spot))
+	if (resolve(req, ino, &reader, &spot))
 		fuse_reply_err(req, ENOENT);
 	else if (!spot.entry || !spot.entry->write || to_set & ~(FUSE_SET_ATTR_SIZE))
 		fuse_reply_err(req, EPERM);
 	else
-		reply_attr(req, &spot);
+		reply_attr(req, &spot, &reader);
 }
 
 static void ops_readlink(fuse_req_t req, fuse_ino_t ino)
 {
 	struct fs *fs = fs_of(req);
-	struct reader reader = fs_reader(req);
+	struct reader reader;
 	char target[64];
 	struct spot spot;
 	int error;
 
-	error = tree_resolve(fs->model, ino, &spot);
+	error = resolve(req, ino, &reader, &spot);
 	if (!error)
 		error = spot.is_link ? tree_link(fs->model, &spot, &reader, target, sizeof target)
 				     : -EINVAL;
@@ -260,11 +201,12 @@ static void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offse
 {
 	struct fs *fs = fs_of(req);
 	struct page page = {.req = req, .room = size < PAGE_MAX ? size : PAGE_MAX};
+	struct reader reader;
 	struct spot dir;
 
 	(void)info;
 	model_sync(fs->model, tree_device(fs->model, ino));
-	if (tree_resolve(fs->model, ino, &dir)) {
+	if (resolve(req, ino, &reader, &dir)) {
 		fuse_reply_err(req, ENOENT);
 		return;
 	}
@@ -273,32 +215,20 @@ static void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offse
 		return;
 	}
 	page.bytes = g_malloc(page.room);
-	tree_list(fs->model, &dir, (uint64_t)offset, page_add, &page);
+	tree_list(fs->model, &dir, &reader, (uint64_t)offset, page_add, &page);
 	fuse_reply_buf(req, page.bytes, page.used);
 	g_free(page.bytes);
-}
-
-/* It writes a byte, which changes nothing but that watchers are told. */
-static void open_by_hand(fuse_req_t req, const struct spot *spot, struct fuse_file_info *info)
-{
-	if (!spot->entry || !spot->entry->tells) {
-		fuse_reply_err(req, EPERM);
-		return;
-	}
-	info->fh = 0;
-	info->direct_io = 1;
-	info->noflush = 1;
-	fuse_reply_open(req, info);
 }
 
 static void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 {
 	struct fs *fs = fs_of(req);
+	struct reader reader;
 	struct spot spot;
 
 	if (!is_by_hand(req) && !news_is_followed(fs, ino))
 		model_sync(fs->model, tree_device(fs->model, ino));
-	if (tree_resolve(fs->model, ino, &spot))
+	if (resolve(req, ino, &reader, &spot))
 		fuse_reply_err(req, ENOENT);
 	else if (is_by_hand(req))
 		open_by_hand(req, &spot, info);
@@ -351,7 +281,7 @@ static void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *i
 {
 	(void)ino;
 	if (info->fh)
-		file_release(fs_of(req), info);
+		file_release(info);
 	fuse_reply_err(req, 0);
 }
 
@@ -386,9 +316,6 @@ void ops_fill(struct fuse_lowlevel_ops *ops)
 	ops->write = ops_write;
 	ops->release = ops_release;
 	ops->poll = ops_poll;
-	ops->mkdir = ops_mkdir;
-	ops->symlink = ops_symlink;
-	ops->rmdir = ops_remove;
-	ops->unlink = ops_remove;
+	by_hand_fill(ops);
 	ops->statfs = ops_statfs;
 }

@@ -15,7 +15,7 @@ uint64_t news_hash(const GString *text)
 /* As root sees it: events do not depend on who reads. */
 uint64_t news_hash_now(struct fs *fs, const struct spot *spot)
 {
-	static const struct reader reader = {0};
+	struct reader reader = {0};
 	struct cursor cursor = {0};
 	struct render render = {
 		.model = fs->model,
@@ -31,7 +31,7 @@ uint64_t news_hash_now(struct fs *fs, const struct spot *spot)
 
 	if (!spot->entry->render(&render))
 		return 0;
-	node_text(fs, spot->ino, render.out, render.out->len);
+	node_text(fs, spot->ino, true, render.out, render.out->len);
 	return news_hash(render.out);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tree.h"
+#include "access.h"
 #include "entries.h"
 #include "proc.h"
 #include <errno.h>
@@ -329,13 +330,18 @@ int tree_link(const struct model *model, const struct spot *link, const struct r
 	}
 }
 
-mode_t tree_mode(const struct spot *spot)
+static mode_t full_mode(const struct spot *spot)
 {
 	if (spot->is_link)
 		return S_IFLNK | 0777;
 	if (!spot->entry)
 		return S_IFDIR | 0555;
 	return S_IFREG | (spot->entry->mode ? spot->entry->mode : 0444);
+}
+
+mode_t tree_mode(const struct model *model, const struct spot *spot)
+{
+	return access_mode(model, spot, full_mode(spot));
 }
 
 bool tree_is_volatile(const struct spot *spot)

@@ -46,8 +46,9 @@ struct entry {
 	render_fn *render;
 	enum kind kind;
 	enum shape shape;
-	mode_t mode; /* 0: 0444 */
-	bool tells;  /* a change raises events: inotify, poll(2) */
+	mode_t mode;     /* 0: 0444 */
+	bool tells;      /* a change raises events: inotify, poll(2) */
+	bool is_private; /* names processes of all users: see access.h */
 	/* In this directory; NULL: always. */
 	bool (*exists)(const struct spot *dir, enum kind kind);
 	/* Returns 0 or a negative errno. */
@@ -75,11 +76,11 @@ const struct device *tree_device(const struct model *model, uint64_t ino);
 /* The inode number of a name in a directory; 0 if there is none. */
 uint64_t tree_lookup(const struct model *model, const struct spot *dir, const char *name);
 
-/* Calls `add` for each name behind `offset` until it returns false. `next` is the offset behind the
- * name; it stays good when other names come and go. */
+/* Calls `add` for each name behind `offset` that the reader may see, until it returns false. `next`
+ * is the offset behind the name; it stays good when other names come and go. */
 typedef bool tree_add(void *data, const char *name, uint64_t ino, mode_t type, uint64_t next);
-void tree_list(const struct model *model, const struct spot *dir, uint64_t offset, tree_add *add,
-	       void *data);
+void tree_list(const struct model *model, const struct spot *dir, struct reader *reader,
+	       uint64_t offset, tree_add *add, void *data);
 
 /* The n-th file that such a directory can have, whether this one has it now or not; false behind
  * the last. */
@@ -102,7 +103,7 @@ uint64_t tree_dir_process(const struct process *process);
 int tree_link(const struct model *model, const struct spot *link, const struct reader *reader,
 	      char *target, size_t size);
 
-mode_t tree_mode(const struct spot *spot);
+mode_t tree_mode(const struct model *model, const struct spot *spot);
 
 /* True for names that stand for a process or depend on the reader: their directory entry must be
  * asked for each time. */

@@ -30,13 +30,21 @@ static inline bool names_add(void *data, const char *name, uint64_t ino, mode_t 
 	return true;
 }
 
-static inline GArray *list(const struct model *model, const struct spot *dir, uint64_t offset,
-			   guint room)
+static inline GArray *list_as(const struct model *model, const struct spot *dir,
+			      struct reader *reader, uint64_t offset, guint room)
 {
 	struct names names = {g_array_new(FALSE, FALSE, sizeof(struct name)), room};
 
-	tree_list(model, dir, offset, names_add, &names);
+	tree_list(model, dir, reader, offset, names_add, &names);
 	return names.list;
+}
+
+static inline GArray *list(const struct model *model, const struct spot *dir, uint64_t offset,
+			   guint room)
+{
+	struct reader root = {.uid = 0};
+
+	return list_as(model, dir, &root, offset, room);
 }
 
 static inline struct spot spot_at(const struct model *model, uint64_t ino)

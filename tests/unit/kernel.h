@@ -18,6 +18,7 @@ struct fuse_req {
 	int error;
 	GString *bytes;
 	struct stat attr;
+	double entry_timeout, attr_timeout;
 	struct fuse_file_info info;
 	uint64_t ino;
 };
@@ -48,15 +49,17 @@ int fuse_reply_entry(fuse_req_t req, const struct fuse_entry_param *entry)
 {
 	req->answers++;
 	req->attr = entry->attr;
+	req->entry_timeout = entry->entry_timeout;
+	req->attr_timeout = entry->attr_timeout;
 	req->ino = entry->ino;
 	return req->interrupted ? -ENOENT : 0;
 }
 
 int fuse_reply_attr(fuse_req_t req, const struct stat *attr, double timeout)
 {
-	(void)timeout;
 	req->answers++;
 	req->attr = *attr;
+	req->attr_timeout = timeout;
 	return 0;
 }
 
@@ -102,7 +105,9 @@ struct kernel {
 	struct fs fs;
 	struct fuse_lowlevel_ops ops;
 	struct status status;
-	uid_t uid; /* whose requests come */
+	uid_t uid; /* whose requests come... */
+	gid_t gid;
+	pid_t tid; /* ...and of which thread */
 };
 
 static inline void kernel_status(struct status *status, void *data)
@@ -117,6 +122,8 @@ static inline int kernel_setup(void **state)
 	world_setup((void **)&kernel->world);
 	kernel->model = &kernel->world->model;
 	kernel->uid = 1000;
+	kernel->gid = 100;
+	kernel->tid = getpid();
 	uv_loop_init(&kernel->loop);
 	kernel->fs.loop = &kernel->loop;
 	kernel->fs.model = kernel->model;
@@ -164,7 +171,7 @@ static inline struct fuse_req *req_new(struct kernel *kernel)
 	struct fuse_req *req = g_new0(struct fuse_req, 1);
 
 	req->fs = &kernel->fs;
-	req->ctx = (struct fuse_ctx){.uid = kernel->uid, .gid = 100, .pid = getpid()};
+	req->ctx = (struct fuse_ctx){.uid = kernel->uid, .gid = kernel->gid, .pid = kernel->tid};
 	req->bytes = g_string_new(NULL);
 	return req;
 }

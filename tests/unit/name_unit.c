@@ -98,7 +98,7 @@ static void modes_say_who_may_do_what(void **state)
 	for (size_t i = 0; i < G_N_ELEMENTS(files); i++) {
 		struct spot spot = spot_at(&world->model, look(&world->model, files[i].path));
 
-		assert_int_equal(tree_mode(&spot), files[i].mode);
+		assert_int_equal(tree_mode(&world->model, &spot), files[i].mode);
 	}
 }
 
