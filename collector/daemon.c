@@ -67,6 +67,7 @@ static void sources_init(struct daemon *daemon)
 	const struct options *options = daemon->options;
 
 	model_init(&daemon->model);
+	daemon->model.hidepid = options->hidepid;
 	lives_init(&daemon->lives, &daemon->loop, &daemon->model);
 	kmd_init(&daemon->kmd, &daemon->model, options->driver_sysfs, options->driver_procfs);
 	native_init(&daemon->native, &daemon->model);

@@ -13,7 +13,7 @@
 #define DRIVER_SYSFS  "/sys/class/tenstorrent"
 #define DRIVER_PROCFS "/proc/driver/tenstorrent"
 
-enum { OPTION_SYSFS = 256, OPTION_PROCFS, OPTION_HISTORY };
+enum { OPTION_SYSFS = 256, OPTION_PROCFS, OPTION_HISTORY, OPTION_HIDEPID, OPTION_HIDEPID_GROUP };
 
 const char *argp_program_version = "ttmemd " TTMEM_VERSION;
 
@@ -31,6 +31,10 @@ static const struct argp_option argp_options[] = {
 	 "Keep each device's use of so many seconds, which takes a wake-up a second; 0: do not "
 	 "[900]",
 	 0},
+	{"hidepid", OPTION_HIDEPID, "MODE", 0,
+	 "Hide processes from other users: off, noaccess or invisible [off]", 0},
+	{"hidepid-group", OPTION_HIDEPID_GROUP, "GROUP", 0,
+	 "Hide nothing from the members of GROUP, a name or number", 0},
 	{"foreground", 'f', NULL, 0, "Stay in the foreground and log to stderr", 0},
 	{"log-level", 'l', "LEVEL", 0, "error, warning, info or debug [info]", 0},
 	{0},
@@ -57,6 +61,13 @@ static uint32_t seconds_parse(const char *text, struct argp_state *state)
 		argp_error(state, "'%s' is no number of seconds from 0 to %d", text,
 			   HISTORY_SECONDS_MAX);
 	return (uint32_t)seconds;
+}
+
+static void set_hidepid(struct options *options, const char *mode, struct argp_state *state)
+{
+	options->has_hidepid = true;
+	if (hidepid_parse_mode(mode, &options->hidepid.mode))
+		argp_error(state, "'%s' is no way to hide: use off, noaccess or invisible", mode);
 }
 
 static error_t parse_one(int key, char *value, struct argp_state *state)
@@ -87,6 +98,13 @@ static error_t parse_one(int key, char *value, struct argp_state *state)
 	case OPTION_HISTORY:
 		options->history_seconds = seconds_parse(value, state);
 		return 0;
+	case OPTION_HIDEPID:
+		set_hidepid(options, value, state);
+		return 0;
+	case OPTION_HIDEPID_GROUP:
+		g_free(options->hidepid_group);
+		options->hidepid_group = g_strdup(value);
+		return 0;
 	case 'f':
 		options->foreground = true;
 		return 0;
@@ -94,6 +112,11 @@ static error_t parse_one(int key, char *value, struct argp_state *state)
 		if (log_set_level(value))
 			argp_error(state, "'%s' is no log level: use error, warning, info or debug",
 				   value);
+		return 0;
+	case ARGP_KEY_END:
+		if (options->hidepid_group && !options->has_hidepid)
+			argp_error(state,
+				   "--hidepid-group by itself hides nothing: give --hidepid, too");
 		return 0;
 	case ARGP_KEY_ARG:
 		argp_error(state, "what is '%s'? there are only options", value);
@@ -111,6 +134,22 @@ static char *runtime_path(const char *root, const char *below_user)
 	if (geteuid() == 0)
 		return g_strdup(root);
 	return runtime && *runtime == '/' ? g_build_filename(runtime, below_user, NULL) : NULL;
+}
+
+static int take_group(struct options *options)
+{
+	struct hidepid *hidepid = &options->hidepid;
+
+	if (!options->hidepid_group)
+		return 0;
+	if (hidepid_parse_group(options->hidepid_group, &hidepid->group)) {
+		log_error("there is no group '%s': make it with groupadd, or give another "
+			  "--hidepid-group",
+			  options->hidepid_group);
+		return EXIT_CONFIG;
+	}
+	hidepid->has_group = true;
+	return 0;
 }
 
 int options_parse(struct options *options, int argc, char **argv)
@@ -133,7 +172,7 @@ int options_parse(struct options *options, int argc, char **argv)
 	if (!options->socket)
 		options->socket = runtime_path("/run/ttmemd/ttmemd.sock", "ttmemd/ttmemd.sock");
 	if (options->mount && options->socket)
-		return 0;
+		return take_group(options);
 	log_error("XDG_RUNTIME_DIR is not set, so there is no default place: give both --mount and "
 		  "--socket");
 	return EXIT_CONFIG;
@@ -144,6 +183,7 @@ void options_free(struct options *options)
 	g_free(options->mount);
 	g_free(options->socket);
 	g_free(options->alloc_socket);
+	g_free(options->hidepid_group);
 	g_free(options->driver_sysfs);
 	g_free(options->driver_procfs);
 	g_ptr_array_free(options->shm, TRUE);

@@ -3,6 +3,7 @@
 #ifndef OPTIONS_H
 #define OPTIONS_H
 
+#include "hidepid.h"
 #include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,6 +19,9 @@ struct options {
 	char *driver_procfs;
 	GPtrArray *shm;           /* char *: directories with TT-Metal's regions; ends with NULL */
 	uint32_t history_seconds; /* 0: none is kept */
+	char *hidepid_group;      /* as it was given; NULL: it was not */
+	struct hidepid hidepid;
+	bool has_hidepid; /* it was asked for, if only for "off" */
 	bool foreground;
 	bool default_mount;  /* not named by the user: made when missing, removed at the end */
 	bool default_socket; /* likewise its directory */
