@@ -70,7 +70,8 @@ def as_user(user):
     """Arguments of subprocess.Popen that make the child run as somebody else."""
     if user is None:
         return {}
-    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    return {"user": user.pw_uid, "group": user.pw_gid,
+            "extra_groups": getattr(user, "groups", [])}
 
 
 def run(*argv, user=None, check=False, limit=20, **options):
