@@ -64,3 +64,42 @@ void plain_text(char *to, const char *from, size_t size, bool spaces)
 	}
 	to[out] = 0;
 }
+
+/* So many bytes; if they are none, U+FFFD in place of what is there. */
+static char *put(char *to, const char *from, size_t bytes)
+{
+	memcpy(to, bytes ? from : "\xef\xbf\xbd", bytes ? bytes : 3);
+	return to + (bytes ? bytes : 3);
+}
+
+void plain_utf8(char *to, const char *from, size_t size)
+{
+	size_t length = strnlen(from, size - 1);
+
+	for (size_t i = 0; i < length;) {
+		gunichar c = g_utf8_get_char_validated(from + i, (gssize)(length - i));
+		size_t bytes = c > 0x10ffff ? 0 : (size_t)g_unichar_to_utf8(c, NULL);
+
+		to = put(to, from + i, bytes);
+		i += bytes ? bytes : 1;
+	}
+	*to = 0;
+}
+
+void plain_label(char *to, const char *from, size_t size)
+{
+	size_t length = strnlen(from, size - 1);
+
+	for (size_t i = 0; i < length;) {
+		size_t bytes = printable(from + i, length - i, true);
+
+		if (strchr("\\\"", from[i]))
+			to = put(to, from[i] == '"' ? "\\\"" : "\\\\", 2);
+		else if (from[i] == '\n')
+			to = put(to, "\\n", 2);
+		else
+			to = put(to, from + i, bytes);
+		i += bytes ? bytes : 1;
+	}
+	*to = 0;
+}

@@ -19,4 +19,14 @@ void plain_pci(char *to, const char *from, size_t size);
  * within `size`. */
 void plain_text(char *to, const char *from, size_t size, bool spaces);
 
+/* Any text as UTF-8: bytes that are not become U+FFFD, and nothing else changes. `from` ends with a
+ * zero or after `size` - 1 bytes; `to` has room for PLAIN_UTF8_ROOM(size). */
+#define PLAIN_UTF8_ROOM(size) (3 * (size))
+void plain_utf8(char *to, const char *from, size_t size);
+
+/* The same between the quotation marks of a Prometheus label: quotation marks, backslashes and ends
+ * of lines are escaped, and what cannot be shown becomes U+FFFD. `to` has room for
+ * PLAIN_UTF8_ROOM(size). */
+void plain_label(char *to, const char *from, size_t size);
+
 #endif

@@ -168,6 +168,81 @@ static void any_bytes_become_plain(void **state)
 	}
 }
 
+static void assert_utf8(const char *from, size_t size, const char *want)
+{
+	char out[64];
+
+	assert_true(PLAIN_UTF8_ROOM(size) <= sizeof out);
+	plain_utf8(out, from, size);
+	assert_string_equal(out, want);
+}
+
+static void assert_label(const char *from, size_t size, const char *want)
+{
+	char out[64];
+
+	assert_true(PLAIN_UTF8_ROOM(size) <= sizeof out);
+	plain_label(out, from, size);
+	assert_string_equal(out, want);
+}
+
+#define BAD "\xef\xbf\xbd"
+
+static void only_bytes_that_are_not_utf8_are_replaced(void **state)
+{
+	(void)state;
+	assert_utf8("pt main\n\"\\\x1b\x7f", 16, "pt main\n\"\\\x1b\x7f");
+	assert_utf8("caf\xc3\xa9\xe2\x80\xa8", 16, "caf\xc3\xa9\xe2\x80\xa8");
+	assert_utf8("\xff\xc3(\xed\xa0\x80", 16, BAD BAD "(" BAD BAD BAD);
+	assert_utf8("aaaa\xe6\xbc\xa2", 7, "aaaa" BAD BAD);
+	assert_utf8("", 16, "");
+}
+
+static void quotation_marks_backslashes_and_ends_of_lines_are_escaped_in_labels(void **state)
+{
+	(void)state;
+	assert_label("a\"b\\c\nd", 16, "a\\\"b\\\\c\\nd");
+	assert_label("\\\\\"\"\n\n", 16, "\\\\\\\\\\\"\\\"\\n\\n");
+	assert_label("caf\xc3\xa9 {x=1}", 16, "caf\xc3\xa9 {x=1}");
+}
+
+static void what_cannot_be_shown_is_replaced_in_labels(void **state)
+{
+	(void)state;
+	assert_label("\x1b[31m\x7f\t\r", 16, BAD "[31m" BAD BAD BAD);
+	assert_label("\xff\xe2\x80\xa8x", 16, BAD BAD BAD BAD "x");
+}
+
+static void assert_any_bytes(const char from[16])
+{
+	char text[PLAIN_UTF8_ROOM(16)], label[PLAIN_UTF8_ROOM(16)];
+
+	plain_utf8(text, from, 16);
+	plain_label(label, from, 16);
+	assert_true(g_utf8_validate(text, -1, NULL));
+	assert_true(g_utf8_validate(label, -1, NULL));
+	for (const char *at = label; *at; at = g_utf8_next_char(at)) {
+		assert_true(g_unichar_isprint(g_utf8_get_char(at)) && *at != '"');
+		if (*at == '\\')
+			assert_non_null(strchr("\\\"n", *++at));
+	}
+}
+
+static void any_bytes_become_utf8_and_a_label(void **state)
+{
+	uint64_t seed = 88172645463325252ull;
+	char from[16];
+
+	(void)state;
+	for (int round = 0; round < 20000; round++) {
+		for (size_t i = 0; i < sizeof from; i++)
+			from[i] = round % 2 ? (char)(unit_random(&seed) | 1)
+					    : "\\\"\n\xc3\xa9\xff\x1b"
+					      "a"[unit_random(&seed) % 8];
+		assert_any_bytes(from);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -182,6 +257,11 @@ int main(void)
 		cmocka_unit_test(a_character_that_was_cut_in_two_is_not_shown),
 		cmocka_unit_test(text_need_not_end),
 		cmocka_unit_test(any_bytes_become_plain),
+		cmocka_unit_test(only_bytes_that_are_not_utf8_are_replaced),
+		cmocka_unit_test(
+			quotation_marks_backslashes_and_ends_of_lines_are_escaped_in_labels),
+		cmocka_unit_test(what_cannot_be_shown_is_replaced_in_labels),
+		cmocka_unit_test(any_bytes_become_utf8_and_a_label),
 	};
 
 	return RUN(tests);
