@@ -329,15 +329,20 @@ void device_read(struct device *device, unsigned int kinds, struct amount amount
 	device_note_failures(device, kinds, amounts);
 }
 
+void device_note_peak_of(const struct holding *holding, enum kind kind, uint64_t own)
+{
+	uint64_t *peak = &holding->device->peak_bytes[kind];
+
+	if (own > holding->old_peak_bytes[kind] && own > *peak)
+		*peak = own;
+}
+
 void device_note_own_peak(const struct holding *holding, unsigned int kinds)
 {
 	for (; kinds; kinds &= kinds - 1) {
-		int kind = __builtin_ctz(kinds);
-		uint64_t own = holding_own_peak(holding, (enum kind)kind);
-		uint64_t *peak = &holding->device->peak_bytes[kind];
+		enum kind kind = (enum kind)__builtin_ctz(kinds);
 
-		if (own > holding->old_peak_bytes[kind] && own > *peak)
-			*peak = own;
+		device_note_peak_of(holding, kind, holding_own_peak(holding, kind));
 	}
 }
 

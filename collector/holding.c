@@ -300,3 +300,14 @@ uint64_t holding_peak(const struct holding *holding, enum kind kind, uint64_t us
 
 	return MAX(used_bytes, MAX(own, before));
 }
+
+void holding_last_failure(const struct holding *holding, enum kind kind, struct failure *newest)
+{
+	struct source *source = holding->source;
+	struct failure failure = {0};
+
+	if (source->ops->failure)
+		source->ops->failure(source, holding, kind, &failure);
+	if (failure.largest_free_bytes && failure.time_ns > newest->time_ns)
+		*newest = failure;
+}

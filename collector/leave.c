@@ -132,6 +132,16 @@ static bool has_leaked(const struct process *process)
 	return false;
 }
 
+/* Counters must not go down, not even by going round. */
+static void count_departed(struct model *model, const struct process *process)
+{
+	model->exited_processes++;
+	for (int kind = 0; kind < KIND_COUNT; kind++)
+		if (__builtin_add_overflow(model->leaked_bytes, process->leaked_bytes[kind],
+					   &model->leaked_bytes))
+			model->leaked_bytes = UINT64_MAX;
+}
+
 static void depart(struct model *model, const struct process *process)
 {
 	struct departed *departed;
@@ -141,6 +151,7 @@ static void depart(struct model *model, const struct process *process)
 
 	if (!process->was_tracked)
 		return;
+	count_departed(model, process);
 	if (model->departed.length >= MODEL_EXITS)
 		g_free(g_queue_pop_head(&model->departed));
 	departed = g_new0(struct departed, 1);

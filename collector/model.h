@@ -155,8 +155,10 @@ struct model {
 	GHashTable *process_by_serial; /* uint64_t -> struct process */
 	GPtrArray *sources;            /* struct source, not owned, in the order of their syncs */
 	struct source *by_rank[SOURCE_COUNT];
-	GQueue departed; /* struct departed, the last to leave at its end */
-	uid_t owner;     /* the daemon's own */
+	GQueue departed;           /* struct departed, the last to leave at its end */
+	uint64_t exited_processes; /* all that ever left... */
+	uint64_t leaked_bytes;     /* ...and what they had not freed */
+	uid_t owner;               /* the daemon's own */
 	gid_t group;
 	struct hidepid hidepid;
 	uint64_t last_serial;
@@ -281,6 +283,7 @@ void amount_add(struct amount *to, const struct amount *from);
  * afresh, which the process's library sees between our looks. */
 uint64_t device_peak(struct device *device, enum kind kind);
 void device_note_own_peak(const struct holding *holding, unsigned int kinds);
+void device_note_peak_of(const struct holding *holding, enum kind kind, uint64_t own);
 
 /* Sums that were read elsewhere count for the device's peaks and thresholds. */
 void device_note_sums(struct device *device, unsigned int kinds, const struct amount *amounts);
@@ -290,6 +293,9 @@ void device_peak_reset(struct device *device, enum kind kind);
 
 /* The highest sum on one device, never below what is in use. */
 uint64_t holding_peak(const struct holding *holding, enum kind kind, uint64_t used_bytes);
+
+/* The newest request that failed there, if it is newer and says how much was free. */
+void holding_last_failure(const struct holding *holding, enum kind kind, struct failure *newest);
 
 /* The highest sum over devices, never below what is in use, nor below what it was before. */
 uint64_t process_peak(const struct model *model, struct process *process, enum kind kind,
