@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "errand.h"
+#include "deadline.h"
 #include "log.h"
-#include "moment.h"
 
 #define STACK_BYTES (256u << 10)
 #define END_WAIT_US 200000
@@ -135,7 +135,7 @@ void errands_init(struct errands *errands, uv_loop_t *loop)
 {
 	*errands = (struct errands){0};
 	pthread_mutex_init(&errands->lock, NULL);
-	moment_cond_init(&errands->cond);
+	deadline_cond_init(&errands->cond);
 	g_queue_init(&errands->done);
 	g_queue_init(&errands->waiting);
 	errands->under_way = g_hash_table_new(NULL, NULL);
@@ -173,7 +173,7 @@ void errand_cancel(struct errand *errand)
 /* Those under way are nearly always done in a moment. */
 static void wait_for_running(struct errands *errands)
 {
-	struct timespec end = moment_after(END_WAIT_US);
+	struct timespec end = deadline_after(END_WAIT_US);
 	bool in_time = true;
 
 	while (errands->running && in_time) {
@@ -181,7 +181,7 @@ static void wait_for_running(struct errands *errands)
 
 		pthread_mutex_lock(&errands->lock);
 		while (in_time && g_queue_is_empty(&errands->done))
-			in_time = moment_wait(&errands->cond, &errands->lock, &end);
+			in_time = deadline_wait(&errands->cond, &errands->lock, &end);
 		errand = g_queue_pop_head(&errands->done);
 		pthread_mutex_unlock(&errands->lock);
 		if (!errand)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kmd_look.h"
-#include "moment.h"
+#include "deadline.h"
 #include <errno.h>
 #include <string.h>
 
@@ -119,13 +119,13 @@ static void *thread_main(void *data)
 void kmd_look_begin(struct kmd *kmd)
 {
 	pthread_mutex_init(&kmd->lock, NULL);
-	moment_cond_init(&kmd->cond);
+	deadline_cond_init(&kmd->cond);
 	kmd->has_thread = !pthread_create(&kmd->thread, NULL, thread_main, kmd);
 }
 
 struct kmd_look *kmd_look_wait(struct kmd *kmd, gint64 wait_us)
 {
-	struct timespec end = moment_after(wait_us);
+	struct timespec end = deadline_after(wait_us);
 	struct kmd_look *look;
 	bool hangs;
 
@@ -133,7 +133,7 @@ struct kmd_look *kmd_look_wait(struct kmd *kmd, gint64 wait_us)
 	hangs = kmd->wanted; /* since the last time */
 	kmd->wanted = true;
 	pthread_cond_broadcast(&kmd->cond);
-	while (kmd->wanted && !hangs && moment_wait(&kmd->cond, &kmd->lock, &end))
+	while (kmd->wanted && !hangs && deadline_wait(&kmd->cond, &kmd->lock, &end))
 		;
 	look = kmd->news;
 	kmd->news = NULL;
@@ -143,13 +143,13 @@ struct kmd_look *kmd_look_wait(struct kmd *kmd, gint64 wait_us)
 
 bool kmd_look_end(struct kmd *kmd)
 {
-	struct timespec end = moment_after(END_WAIT_US);
+	struct timespec end = deadline_after(END_WAIT_US);
 	bool hangs;
 
 	pthread_mutex_lock(&kmd->lock);
 	kmd->ending = true;
 	pthread_cond_broadcast(&kmd->cond);
-	while (kmd->wanted && kmd->has_thread && moment_wait(&kmd->cond, &kmd->lock, &end))
+	while (kmd->wanted && kmd->has_thread && deadline_wait(&kmd->cond, &kmd->lock, &end))
 		;
 	hangs = kmd->wanted && kmd->has_thread;
 	pthread_mutex_unlock(&kmd->lock);

@@ -47,7 +47,13 @@ struct cursor {
 	struct buffer_cursor buffers;
 	bool begun;
 	uint64_t rows; /* so far */
+	void *kept;    /* what a renderer needs again in its next slice; or NULL */
+	void (*kept_free)(void *kept);
+	size_t kept_bytes; /* how much memory that is */
 };
+
+/* Ends a text, complete or not. */
+void cursor_clear(struct cursor *cursor);
 
 struct render {
 	struct model *model;
@@ -92,11 +98,19 @@ render_fn render_process_used, render_process_total, render_process_comm, render
 /* render_buffers.c */
 render_fn render_buffers;
 
+/* render_metrics.c, render_snapshot.c: for programs; both first take a struct moment */
+render_fn render_metrics, render_metrics_pids, render_snapshot;
+
 /* Bytes as a person reads them, right-aligned in ten columns: "   3.4 GiB". */
 const char *text_size(char text[16], uint64_t bytes);
 
 /* A number in decimal and a newline: what most files are, so not by way of printf. */
 void text_number(GString *out, uint64_t number);
+
+/* What `sources` says of one: also for the other texts that do. */
+const char *source_state_name(const struct source *source);
+guint source_devices(const struct model *model, enum source_rank rank);
+guint source_processes(const struct model *model, enum source_rank rank);
 
 /* Times are seconds since the epoch with a fraction. */
 void text_time(GString *out, uint64_t ns);

@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "render.h"
 #include <stdio.h>
+#include <string.h>
+
+void cursor_clear(struct cursor *cursor)
+{
+	if (cursor->kept)
+		cursor->kept_free(cursor->kept);
+	memset(cursor, 0, sizeof *cursor);
+}
 
 const char *text_size(char text[16], uint64_t bytes)
 {

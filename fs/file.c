@@ -44,7 +44,8 @@ struct file {
 	fuse_req_t opening; /* NULL once the open was answered */
 	GString *text;
 	uint64_t base;  /* offset of the text's first byte */
-	size_t counted; /* bytes of the text that are in the shares */
+	size_t counted; /* bytes of the text, and of what its renderer keeps, that are in the shares
+			 */
 	struct cursor cursor;
 	GQueue waiting; /* struct request */
 	bool queued;    /* in fs.making */
@@ -98,10 +99,11 @@ static bool file_count(struct file *file)
 {
 	struct reader_share *share = file->share;
 	uint64_t limit = is_trusted(file) ? TRUSTED_TEXT_BYTES : USER_TEXT_BYTES;
+	size_t bytes = file->text->len + file->cursor.kept_bytes;
 
-	share->bytes += file->text->len - file->counted;
-	file->fs->text_bytes += file->text->len - file->counted;
-	file->counted = file->text->len;
+	share->bytes += bytes - file->counted;
+	file->fs->text_bytes += bytes - file->counted;
+	file->counted = bytes;
 	return share->bytes <= limit;
 }
 
@@ -151,8 +153,8 @@ static void file_make(struct file *file)
 static void file_restart(struct file *file)
 {
 	g_string_truncate(file->text, 0);
+	cursor_clear(&file->cursor);
 	file_count(file);
-	memset(&file->cursor, 0, sizeof file->cursor);
 	file->base = 0;
 	file->started = file->complete = false;
 	file->error = 0;
