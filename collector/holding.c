@@ -245,6 +245,13 @@ void amount_add(struct amount *to, const struct amount *from)
 	add_capped(&to->failures, from->failures);
 }
 
+uint64_t amount_freed(const struct amount *amount)
+{
+	return amount->allocated_bytes > amount->used_bytes
+		       ? amount->allocated_bytes - amount->used_bytes
+		       : 0;
+}
+
 static void amounts_clear(struct amount amounts[KIND_COUNT], unsigned int kinds)
 {
 	for (; kinds; kinds &= kinds - 1)

@@ -278,6 +278,7 @@ void process_read(const struct process *process, unsigned int kinds,
 void holdings_add(struct holding *const *holdings, size_t count, unsigned int kinds,
 		  struct amount amounts[KIND_COUNT]);
 void amount_add(struct amount *to, const struct amount *from);
+uint64_t amount_freed(const struct amount *amount); /* bytes */
 
 /* The device's peak: the highest sum seen, and no less than any process's own peak since it started
  * afresh, which the process's library sees between our looks. */

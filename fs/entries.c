@@ -121,6 +121,17 @@ static const struct entry root_entries[] = {
 	{.name = "exited", .render = render_exited, .shape = SHAPE_TABLE, .is_private = true},
 };
 
+static const struct entry metrics_entries[] = {
+	{.name = "ttmem.prom", .render = render_metrics, .shape = SHAPE_TABLE, .is_sample = true},
+	{.name = "ttmem_pids.prom",
+	 .render = render_metrics_pids,
+	 .shape = SHAPE_TABLE,
+	 .mode = 0440,
+	 .is_sample = true,
+	 .for_group = true,
+	 .is_private = true},
+};
+
 #define USED(prefix, which)                                                                       \
 	{                                                                                         \
 		.name = prefix "_used", .render = render_device_used, .kind = (enum kind)(which), \
@@ -242,6 +253,8 @@ struct entries entries_of(enum place place)
 	switch (place) {
 	case PLACE_ROOT:
 		return ENTRIES(root_entries);
+	case PLACE_METRICS:
+		return ENTRIES(metrics_entries);
 	case PLACE_DEVICE:
 		return ENTRIES(device_entries);
 	case PLACE_PROCESS:

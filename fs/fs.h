@@ -45,8 +45,9 @@ struct fs {
 	GQueue spare;        /* struct file: to be used again */
 	uint64_t text_bytes;
 	uint64_t requests;
-	char *path;    /* of the mount */
-	bool is_stuck; /* a thread that works on it hangs: all of this must stay */
+	char *path;          /* of the mount */
+	gid_t metrics_group; /* who may read the metrics by process */
+	bool is_stuck;       /* a thread that works on it hangs: all of this must stay */
 	struct news news;
 	struct births births;
 	void (*status)(struct status *status, void *data);

@@ -33,7 +33,7 @@ static bool list_name(const struct listing *listing, const char *name, uint64_t 
 
 static bool list_fixed(const struct listing *listing)
 {
-	static const char *const root[] = {"by-asic", "by-pci", "pids", NULL};
+	static const char *const root[] = {"by-asic", "by-pci", "metrics", "pids", NULL};
 	static const char *const device[] = {"pids", NULL};
 	static const char *const pids[] = {"self", NULL};
 	static const char *const none[] = {NULL};

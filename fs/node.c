@@ -74,6 +74,23 @@ static uint64_t birth_ns(const struct fs *fs, const struct spot *spot)
 	return spot->device ? spot->device->created_ns : fs->model->started_ns;
 }
 
+/* A sample is taken when it is looked at: a scraper shows its mtime as the time of the numbers, and
+ * what has not changed for a day is no old news. */
+static uint64_t changed_ns(const struct fs *fs, const struct spot *spot,
+			   const struct last_text *last)
+{
+	if (spot->entry && spot->entry->is_sample)
+		return fs->model->now_ns();
+	return last ? last->changed_ns : birth_ns(fs, spot);
+}
+
+static gid_t group_of(const struct fs *fs, const struct spot *spot)
+{
+	if (spot->entry && spot->entry->for_group && fs->model->hidepid.mode == HIDEPID_OFF)
+		return fs->metrics_group;
+	return access_group(fs->model, spot);
+}
+
 /*
  * st_size is 4096 for single values and the length of the newest text for tables. read(2) does not
  * care, but 0 would make sendfile and copy_file_range copy nothing and `[ -s file ]` false, and too
@@ -82,7 +99,7 @@ static uint64_t birth_ns(const struct fs *fs, const struct spot *spot)
 void node_stat(const struct fs *fs, const struct spot *spot, struct reader *reader, struct stat *st)
 {
 	const struct last_text *last = last_text(fs, spot, reader);
-	uint64_t changed = last ? last->changed_ns : birth_ns(fs, spot);
+	uint64_t changed = changed_ns(fs, spot, last);
 
 	memset(st, 0, sizeof *st);
 	st->st_ino = spot->ino;
@@ -92,7 +109,7 @@ void node_stat(const struct fs *fs, const struct spot *spot, struct reader *read
 		st->st_mode |= S_IWUSR;
 	st->st_nlink = 1;
 	st->st_uid = spot->process ? spot->process->uid : fs->model->owner;
-	st->st_gid = access_group(fs->model, spot);
+	st->st_gid = group_of(fs, spot);
 	st->st_blksize = 4096;
 	if (spot->entry)
 		st->st_size =

@@ -10,6 +10,8 @@ static int dir_path(const struct spot *spot, char *path, size_t size)
 		return snprintf(path, size, "by-asic");
 	case PLACE_BY_PCI:
 		return snprintf(path, size, "by-pci");
+	case PLACE_METRICS:
+		return snprintf(path, size, "metrics");
 	case PLACE_PIDS:
 		return snprintf(path, size, "pids");
 	case PLACE_DEVICE:

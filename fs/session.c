@@ -5,6 +5,7 @@
 #include "mountpoint.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,6 +107,14 @@ static void tables_free(struct fs *fs)
 	g_hash_table_destroy(fs->readers);
 }
 
+/* Who is in the group "ttmem" may see numbers by process; without such a group, who is in ours. */
+static gid_t group_for_metrics(const struct model *model)
+{
+	const struct group *group = getgrnam("ttmem");
+
+	return group ? group->gr_gid : model->group;
+}
+
 int fs_init(struct fs *fs, uv_loop_t *loop, struct model *model, const char *mountpoint)
 {
 	int error;
@@ -113,6 +122,7 @@ int fs_init(struct fs *fs, uv_loop_t *loop, struct model *model, const char *mou
 	memset(fs, 0, sizeof *fs);
 	fs->loop = loop;
 	fs->model = model;
+	fs->metrics_group = group_for_metrics(model);
 	fs->nodes = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
 	g_queue_init(&fs->files);
 	g_queue_init(&fs->spare);

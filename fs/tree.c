@@ -15,6 +15,7 @@ enum file {
 	FILE_BY_PCI = 3,
 	FILE_PIDS = 4,
 	FILE_PIDS_SELF = 5,
+	FILE_METRICS = 6,
 	/* of a device */
 	FILE_DEVICE_PIDS = 2,
 	FILE_ASIC_LINK = 3,
@@ -24,6 +25,9 @@ enum file {
 	/* entries */
 	FILE_FIRST = 16,
 };
+
+/* Directories at the top whose files are in tables of their own. */
+enum extra { EXTRA_ROOT, EXTRA_METRICS };
 
 static uint64_t ino_make(uint64_t serial, uint32_t extra, uint32_t file)
 {
@@ -66,6 +70,8 @@ static int resolve_root(struct spot *spot, uint32_t file)
 		return set_place(spot, PLACE_PIDS, false);
 	case FILE_PIDS_SELF:
 		return set_place(spot, PLACE_PIDS, true);
+	case FILE_METRICS:
+		return set_place(spot, PLACE_METRICS, false);
 	default:
 		return set_entry(spot, PLACE_ROOT, file);
 	}
@@ -110,7 +116,8 @@ int tree_resolve(const struct model *model, uint64_t ino, struct spot *spot)
 
 	*spot = (struct spot){.ino = ino};
 	if (!serial)
-		return resolve_root(spot, file);
+		return extra == EXTRA_METRICS ? set_entry(spot, PLACE_METRICS, file)
+					      : resolve_root(spot, file);
 	spot->device = model_device(model, serial);
 	if (spot->device)
 		return device_is_shown(spot->device) ? resolve_device(spot, file) : -ENOENT;
@@ -133,7 +140,9 @@ static uint64_t dir_serial(const struct spot *dir)
 static uint64_t lookup_entry(const struct spot *dir, const char *name)
 {
 	struct entries entries = entries_of(dir->place);
-	uint32_t extra = dir->place == PLACE_PROCESS_DEVICE ? dir->device->number + 1 : 0;
+	uint32_t extra = dir->place == PLACE_PROCESS_DEVICE ? dir->device->number + 1
+			 : dir->place == PLACE_METRICS      ? EXTRA_METRICS
+							    : EXTRA_ROOT;
 
 	for (size_t i = 0; i < entries.count; i++) {
 		const struct entry *entry = &entries.list[i];
@@ -205,6 +214,8 @@ static uint64_t lookup_root(const struct model *model, const char *name)
 		return ino_make(device->serial, 0, FILE_SELF);
 	if (!strcmp(name, "pids"))
 		return ino_make(0, 0, FILE_PIDS);
+	if (!strcmp(name, "metrics"))
+		return ino_make(0, 0, FILE_METRICS);
 	if (!strcmp(name, "by-asic"))
 		return ino_make(0, 0, FILE_BY_ASIC);
 	if (!strcmp(name, "by-pci"))

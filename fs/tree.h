@@ -4,10 +4,10 @@
  * renderers, not FUSE.
  *
  * An inode number says what it stands for: serial << 24 | extra << 12 | file. The serial names a
- * device or a process for ever (0: neither), `extra` the device below a process (its number + 1),
- * `file` the directory itself, one of its fixed links and directories, or FILE_FIRST + its place in
- * a table of entries. So a number is never used for anything else, and nothing has to be stored for
- * it.
+ * device or a process for ever (0: neither), `extra` the device below a process (its number + 1)
+ * or, where there is neither, which of the directories at the top has the file; `file` the
+ * directory itself, one of its fixed links and directories, or FILE_FIRST + its place in a table of
+ * entries. So a number is never used for anything else, and nothing has to be stored for it.
  */
 #ifndef TREE_H
 #define TREE_H
@@ -20,6 +20,7 @@ enum place {
 	PLACE_BY_ASIC,
 	PLACE_BY_PCI,
 	PLACE_PIDS,
+	PLACE_METRICS,
 	PLACE_DEVICE,
 	PLACE_DEVICE_PIDS,
 	PLACE_PROCESS,
@@ -49,6 +50,8 @@ struct entry {
 	mode_t mode;     /* 0: 0444 */
 	bool tells;      /* a change raises events: inotify, poll(2) */
 	bool is_private; /* names processes of all users: see access.h */
+	bool is_sample;  /* its mtime is always now */
+	bool for_group;  /* its group is that of who may read metrics by process */
 	/* In this directory; NULL: always. */
 	bool (*exists)(const struct spot *dir, enum kind kind);
 	/* Returns 0 or a negative errno. */

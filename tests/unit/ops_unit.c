@@ -236,6 +236,48 @@ static void a_device_may_go_while_somebody_writes_to_its_file(void **state)
 	assert_int_equal(req_end(req), ESRCH);
 }
 
+static struct stat stat_of(struct kernel *kernel, const char *path)
+{
+	struct fuse_req *req = req_new(kernel);
+	struct stat attr;
+
+	kernel->ops.getattr(req, kernel_walk(kernel, path), NULL);
+	attr = req->attr;
+	assert_int_equal(req_end(req), 0);
+	return attr;
+}
+
+static void metrics_are_of_now_whenever_they_are_looked_at(void **state)
+{
+	struct kernel *kernel = *state;
+	const long sample = (long)(WORLD_NOW / 1000000000u), later = sample + 1000;
+	struct fuse_req *req = kernel_open(kernel, kernel_walk(kernel, "metrics/ttmem.prom"), 0);
+
+	assert_int_equal(stat_of(kernel, "metrics/ttmem.prom").st_mtime, sample);
+	world_now_ns += 1000000000000u;
+	assert_int_equal(stat_of(kernel, "metrics/ttmem.prom").st_mtime, later);
+	assert_int_equal(stat_of(kernel, "metrics/ttmem_pids.prom").st_mtime, later);
+	assert_int_equal(stat_of(kernel, "metrics").st_mtime, sample);
+	assert_int_equal(stat_of(kernel, "summary").st_mtime, sample);
+	kernel_release(kernel, &req->info);
+	req_end(req);
+}
+
+static void metrics_by_process_are_for_a_group_of_their_own(void **state)
+{
+	struct kernel *kernel = *state;
+	struct stat attr;
+
+	kernel->model->group = 7;
+	kernel->fs.metrics_group = 8;
+	attr = stat_of(kernel, "metrics/ttmem_pids.prom");
+	assert_int_equal(attr.st_gid, 8);
+	assert_int_equal(attr.st_mode, S_IFREG | 0440);
+	attr = stat_of(kernel, "metrics/ttmem.prom");
+	assert_int_equal(attr.st_gid, 7);
+	assert_int_equal(attr.st_mode, S_IFREG | 0444);
+}
+
 static void writing_starts_a_peak_afresh(void **state)
 {
 	struct kernel *kernel = *state;
@@ -282,6 +324,8 @@ int main(void)
 		KERNEL_TEST(each_file_can_be_opened_read_and_closed),
 		KERNEL_TEST(what_the_kernel_has_forgotten_is_forgotten),
 		KERNEL_TEST(a_device_may_go_while_somebody_writes_to_its_file),
+		KERNEL_TEST(metrics_are_of_now_whenever_they_are_looked_at),
+		KERNEL_TEST(metrics_by_process_are_for_a_group_of_their_own),
 		KERNEL_TEST(writing_starts_a_peak_afresh),
 		KERNEL_TEST(each_write_of_a_threshold_is_a_whole),
 	};
