@@ -18,7 +18,7 @@ comma := ,
 # One name for each directory, or make would take its objects for other files.
 override BUILD := $(patsubst $(CURDIR)/%,%,$(abspath $(BUILD)))
 
-PACKAGES := fuse3 libuv glib-2.0
+PACKAGES := fuse3 libuv glib-2.0 jansson
 PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
 

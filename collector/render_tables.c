@@ -3,13 +3,18 @@
 #include "plain.h"
 #include "render.h"
 
-static const char *const states[] = {
-	[SOURCE_DOWN] = "down",
-	[SOURCE_UP] = "up",
-	[SOURCE_ERROR] = "error",
-};
+const char *source_state_name(const struct source *source)
+{
+	static const char *const states[] = {
+		[SOURCE_DOWN] = "down",
+		[SOURCE_UP] = "up",
+		[SOURCE_ERROR] = "error",
+	};
 
-static guint devices_known(const struct model *model, enum source_rank rank)
+	return states[source->state];
+}
+
+guint source_devices(const struct model *model, enum source_rank rank)
 {
 	guint count = 0;
 
@@ -19,7 +24,7 @@ static guint devices_known(const struct model *model, enum source_rank rank)
 	return count;
 }
 
-static guint processes_joined(const struct model *model, enum source_rank rank)
+guint source_processes(const struct model *model, enum source_rank rank)
 {
 	guint count = 0;
 
@@ -54,8 +59,8 @@ bool render_sources(struct render *render)
 			   true);
 		g_string_append_printf(
 			render->out, "%-12s %-5s %-7u %-9u %-15s %s\n", source->name,
-			states[source->state], devices_known(model, (enum source_rank)rank),
-			processes_joined(model, (enum source_rank)rank),
+			source_state_name(source), source_devices(model, (enum source_rank)rank),
+			source_processes(model, (enum source_rank)rank),
 			moment(updated, source->last_update_ns), *detail ? detail : "-");
 	}
 	return true;

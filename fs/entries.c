@@ -119,6 +119,10 @@ static const struct entry root_entries[] = {
 	{.name = "sources", .render = render_sources, .shape = SHAPE_TABLE},
 	{.name = "events", .render = render_events, .shape = SHAPE_TABLE, .tells = true},
 	{.name = "exited", .render = render_exited, .shape = SHAPE_TABLE, .is_private = true},
+	{.name = "snapshot.json",
+	 .render = render_snapshot,
+	 .shape = SHAPE_TABLE,
+	 .is_private = true},
 };
 
 static const struct entry metrics_entries[] = {

@@ -35,7 +35,7 @@ format() {
 }
 
 flags="-D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DTTMEM_VERSION=\"0\" -Iclient -Icollector -Ifs -Itests
-	$(pkg-config --cflags fuse3 libuv glib-2.0)"
+	$(pkg-config --cflags fuse3 libuv glib-2.0 jansson)"
 
 tidy() {
 	# shellcheck disable=SC2086

@@ -12,6 +12,7 @@ pkg-config command:pkg-config
 libfuse3-dev module:fuse3
 libuv1-dev module:libuv
 libglib2.0-dev module:glib-2.0
+libjansson-dev module:jansson
 libc6-dev file:/usr/include/stdio.h
 fuse3 command:fusermount3
 '
