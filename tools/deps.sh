@@ -3,6 +3,7 @@
 # Installs what is missing to build, or to build and test. Does nothing when all is there.
 # Usage: deps.sh build|test
 set -eu
+cd "$(dirname "$0")/.."
 
 # package, and how to see that it is there: a pkg-config module, a command or a file
 need_build='
@@ -32,6 +33,14 @@ procps command:pgrep
 man-db command:man
 groff command:groff
 g++ command:g++
+jq command:jq
+python3-jsonschema file:/usr/lib/python3/dist-packages/jsonschema/__init__.py
+'
+# Of these only one program is wanted. Their packages start services, and again after each boot, so
+# they are not installed: the program is unpacked in build/debian.
+unpack_test='
+prometheus unpacked:promtool
+prometheus-node-exporter unpacked:prometheus-node-exporter
 '
 
 is_there() {
@@ -39,6 +48,7 @@ is_there() {
 	module:*) pkg-config --exists "${1#module:}" 2>/dev/null ;;
 	command:*) command -v "${1#command:}" >/dev/null 2>&1 ;;
 	file:*) test -e "${1#file:}" ;;
+	unpacked:*) command -v "${1#*:}" >/dev/null 2>&1 || test -x "build/debian/usr/bin/${1#*:}" ;;
 	esac
 }
 
@@ -48,33 +58,54 @@ missing() {
 	done
 }
 
-needs=$need_build
-[ "${1:-build}" = build ] || needs="$need_build$need_test"
+# No root is needed for it.
+unpack() {
+	echo "Unpacking: $1"
+	mkdir -p build/debian
+	(cd build/debian && apt-get -qq -o APT::Sandbox::User="$(id -un)" download "$1")
+	dpkg-deb --fsys-tarfile build/debian/"$1"_*.deb |
+		tar -x --no-same-owner -C build/debian "./usr/bin/$2"
+	rm build/debian/"$1"_*.deb
+}
+
+needs=$need_build unpacked=
+[ "${1:-build}" = build ] || needs="$need_build$need_test" unpacked=$unpack_test
 packages=$(missing "$needs" | sort -u | tr '\n' ' ')
-[ -n "$packages" ] || exit 0
+archives=$(missing "$unpacked" | tr '\n' ' ')
+[ -n "$packages$archives" ] || exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then
-	echo "Missing: $packages" >&2
+	echo "Missing: $packages$archives" >&2
 	echo "These are Debian's names, and there is no apt-get here: install the same things by" >&2
-	echo "your system's means (libfuse 3.14, libuv 1.44, GLib 2.74, cmocka 1.1.5 or later)." >&2
+	echo "your system's means (libfuse 3.14, libuv 1.44, GLib 2.74, jansson 2.14, cmocka 1.1.5" >&2
+	echo "or later)." >&2
 	exit 1
 fi
 sudo=
 if [ "$(id -u)" != 0 ]; then
-	if ! command -v sudo >/dev/null 2>&1; then
+	if command -v sudo >/dev/null 2>&1; then
+		sudo=sudo
+	elif [ -n "$packages" ]; then
 		echo "Missing: $packages" >&2
 		echo "Install them as root: apt-get install $packages" >&2
 		exit 1
 	fi
-	sudo=sudo
 fi
-echo "Installing: $packages"
-$sudo apt-get -qq update
-# shellcheck disable=SC2086 # a list of names
-$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $packages
+if [ "$(id -u)" = 0 ] || [ -n "$sudo" ]; then
+	$sudo apt-get -qq update
+fi
+if [ -n "$packages" ]; then
+	echo "Installing: $packages"
+	# shellcheck disable=SC2086 # a list of names
+	$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install \
+		$packages
+fi
+for package in $archives; do
+	unpack "$package" "$(echo "$unpack_test" | sed -n "s/^$package unpacked://p")"
+done
 
 # What apt-get said does not count; what is there does.
-packages=$(missing "$needs" | tr '\n' ' ')
+packages=$(missing "$needs$unpacked" | tr '\n' ' ')
 if [ -n "$packages" ]; then
 	echo "Still missing after apt-get: $packages" >&2
 	exit 1
