@@ -32,6 +32,7 @@ class Tree(MountTest):
         """Every path that this version has, with its mode."""
         paths = {"": 0o555, "version": 0o444, "events": 0o444, "status": 0o444,
                  "summary": 0o444, "pids": 0o555, "by-asic": 0o555, "by-pci": 0o555,
+                 "snapshot.json": 0o444, "metrics": 0o555, "metrics/ttmem.prom": 0o444,
                  self.device: 0o555,
                  f"{self.device}/pids": 0o555, f"{self.device}/stat": 0o444, self.folder: 0o555,
                  f"{self.folder}/buffers": 0o400, f"{self.folder}/{self.device}": 0o555}
