@@ -2,8 +2,9 @@
 /*
  * Many processes that hold device memory and otherwise sleep.
  *
- *   attach N    forks N processes that each hold 4 DRAM buffers of 1 MiB on device 0, prints
- *               "ready", and ends with all of them when its standard input ends
+ *   attach [-d DEVICES] N    forks N processes that each hold 4 DRAM buffers of 1 MiB on device 0,
+ *                            or on each of the first DEVICES, prints "ready", and ends with all
+ *                            of them when its standard input ends
  */
 #include <stdbool.h>
 #include <sys/wait.h>
@@ -15,12 +16,15 @@
 #define BUFFERS      4
 #define BUFFER_BYTES (1 << 20)
 
+static unsigned int devices = 1;
+
 static bool hold_buffers(void)
 {
 	if (ttmem_start())
 		return false;
-	for (uint64_t i = 0; i < BUFFERS; i++)
-		ttmem_alloc(0, TTMEM_DRAM, i * BUFFER_BYTES, BUFFER_BYTES, NULL);
+	for (unsigned int device = 0; device < devices; device++)
+		for (uint64_t i = 0; i < BUFFERS; i++)
+			ttmem_alloc(device, TTMEM_DRAM, i * BUFFER_BYTES, BUFFER_BYTES, NULL);
 	return true;
 }
 
@@ -89,16 +93,26 @@ static void end_children(const int go[2])
 		continue;
 }
 
+static size_t parse(int argc, char **argv)
+{
+	int option;
+
+	while ((option = getopt(argc, argv, "d:")) == 'd')
+		devices = (unsigned int)must_parse(optarg);
+	if (option != -1 || argc - optind != 1)
+		GIVE_UP(2, "usage: attach [-d DEVICES] N");
+	return must_parse(argv[optind]);
+}
+
 int main(int argc, char **argv)
 {
+	size_t count = parse(argc, argv);
 	int go[2];
 	bool ready;
 
-	if (argc != 2)
-		GIVE_UP(2, "usage: attach N");
 	if (pipe(go))
 		GIVE_UP(EXIT_FAILURE, "pipe: %s", strerror(errno));
-	ready = start_children(must_parse(argv[1]), go);
+	ready = start_children(count, go);
 	if (ready) {
 		puts("ready");
 		fflush(stdout);

@@ -165,9 +165,9 @@ def end_clients(attach):
 
 
 @contextlib.contextmanager
-def clients(build, count, server, mount, socket):
+def clients(build, count, server, mount, socket, devices=1):
     """Yields the path of device 0's dram_used, once it shows all the processes and none else."""
-    attach = subprocess.Popen([os.path.join(build, "bench", "attach"), str(count)],
+    attach = subprocess.Popen([os.path.join(build, "bench", "attach"), "-d", str(devices), str(count)],
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                               env=clean_environment() | {"TTMEM_SOCKET": socket},
                               start_new_session=True)

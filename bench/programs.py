@@ -20,6 +20,8 @@ VARIANTS = {
     "interleaved": (["-t", "2", "-i"], LIVE),
 }
 PROCESSES = (1, 100, 1000)
+WIDE = (8, 100)  # devices, and processes that each hold memory of all of them
+DOCUMENTS = ("snapshot", "summary")
 
 # Something that is there on every kernel comes last.
 SYSFS = ("/sys/kernel/mm/transparent_hugepage/enabled", "/sys/kernel/uevent_seqnum")
@@ -101,6 +103,7 @@ def reading(build, paths, quick):
     busy = ["-s", "20" if quick else "60", "-r", "100", "-w", "30"]
     rested = ["-s", "4" if quick else "10", "-r", "20", "-w", "0", "-p", "3000"]
     return {
-        "busy": lambda: read(paths, *busy),
+        "busy": lambda: read([name for name in paths if name not in DOCUMENTS], *busy),
+        "documents": lambda: read(DOCUMENTS, "-s", "4", "-r", "15", "-w", "3", "-b", "131072"),
         "rested": lambda: read(["ttmemd 1", "minimal", "sysfs"], *rested),
     }

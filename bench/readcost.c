@@ -7,8 +7,10 @@
  *   -r N    reads in a slice of one file (300)
  *   -w N    reads before them that do not count (50)
  *   -p US   rest before each read, as a monitor does (0)
+ *   -b N    bytes of a read, of which there are as many as the text takes (one of 4096)
  */
 #include <fcntl.h>
+#include <stdbool.h>
 #include <unistd.h>
 
 #include "measure.h"
@@ -18,21 +20,23 @@ struct setup {
 	size_t reads;
 	size_t warm_up;
 	useconds_t rest_us;
+	size_t piece; /* 0: one read is enough */
 };
 
 struct target {
 	const char *path;
 	double *samples_us;
 	size_t count;
-	size_t length; /* of the text that was read last */
-	char text[4096];
+	size_t piece; /* bytes of a read */
+	bool is_long; /* which goes on to the end */
+	char *text;
 };
 
 static struct setup parse(int argc, char **argv)
 {
 	struct setup s = {.slices = 10, .reads = 300, .warm_up = 50};
 
-	for (int option; (option = getopt(argc, argv, "s:r:w:p:")) != -1;) {
+	for (int option; (option = getopt(argc, argv, "s:r:w:p:b:")) != -1;) {
 		switch (option) {
 		case 's':
 			s.slices = must_parse(optarg);
@@ -46,24 +50,28 @@ static struct setup parse(int argc, char **argv)
 		case 'p':
 			s.rest_us = (useconds_t)must_parse(optarg);
 			break;
+		case 'b':
+			s.piece = must_parse(optarg);
+			break;
 		default:
 			exit(2);
 		}
 	}
 	if (!s.slices || !s.reads || optind == argc)
-		GIVE_UP(2, "usage: readcost [-s N] [-r N] [-w N] [-p US] FILE...");
+		GIVE_UP(2, "usage: readcost [-s N] [-r N] [-w N] [-p US] [-b N] FILE...");
 	return s;
 }
 
 static void read_once(struct target *t)
 {
 	int fd = open(t->path, O_RDONLY | O_CLOEXEC);
-	ssize_t length = fd < 0 ? -1 : read(fd, t->text, sizeof(t->text));
+	ssize_t length = fd < 0 ? -1 : read(fd, t->text, t->piece);
 
 	if (length <= 0)
 		GIVE_UP(EXIT_FAILURE, "%s: %s", t->path, length ? strerror(errno) : "empty");
+	while (t->is_long && length > 0)
+		length = read(fd, t->text, t->piece);
 	close(fd);
-	t->length = (size_t)length;
 }
 
 static double timed_read_us(struct target *t)
@@ -100,6 +108,9 @@ int main(int argc, char **argv)
 
 	for (size_t i = 0; i < count; i++) {
 		targets[i].path = argv[optind + (int)i];
+		targets[i].is_long = s.piece;
+		targets[i].piece = s.piece ? s.piece : 4096;
+		targets[i].text = must_alloc(targets[i].piece, 1);
 		targets[i].samples_us = must_alloc(s.slices * s.reads, sizeof(double));
 	}
 	for (size_t slice = 0; slice < s.slices; slice++)
@@ -108,6 +119,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < count; i++) {
 		print_target(&targets[i], i ? ",\n " : "[");
 		free(targets[i].samples_us);
+		free(targets[i].text);
 	}
 	puts("]");
 	free(targets);

@@ -4,12 +4,13 @@
 import dataclasses
 import statistics
 
-from programs import LIVE, PROCESSES
+from programs import LIVE, PROCESSES, WIDE
 
 TRACKING = "Tracking on: one allocation and its free"
 OFF = "Tracking off"
 USERS = "In users' terms"
 READ = "One open, read and close of a file"
+DOCUMENT = "The whole text of a file, with {} devices and {} processes on all of them".format(*WIDE)
 SCALE = "The same with many processes on the device"
 TRAFFIC = "Events of the older server's protocol, from four processes"
 
@@ -170,6 +171,15 @@ def metal_row(rounds):
                      "fed by a ledger", target=at_most(1.5))]
 
 
+def document_rows(rounds):
+    values = column(rounds, "documents", "snapshot", "median_us")
+    if not values:
+        return []
+    return [make_row(DOCUMENT, "snapshot.json", "ms", [us / 1000 for us in values],
+                     [us / 1000 for us in column(rounds, "documents", "summary", "median_us")],
+                     "summary", target=at_most(5))]
+
+
 def traffic_rows(rounds):
     events, seconds = column(rounds, "traffic", "events"), column(rounds, "traffic", "seconds")
     drained = column(rounds, "drain", "seconds")
@@ -208,5 +218,6 @@ def scale_rows(rounds):
 
 
 def all_rows(rounds):
-    return [row for rows in (tracking_rows, off_rows, users_rows, read_rows, scale_rows, traffic_rows)
+    return [row for rows in (tracking_rows, off_rows, users_rows, read_rows, scale_rows,
+                             document_rows, traffic_rows)
             for row in rows(rounds)]

@@ -50,7 +50,20 @@ class Run:
                 mounts.raise_descriptor_limit(count * DESCRIPTORS_PER_CLIENT + 100)
                 servers[count] = self.stack.enter_context(
                     mounts.daemon(self.options.build, self.directory, f"ttmemd-{count}"))
+        with self.noting("ttmemd with many devices"):
+            servers["wide"] = self.stack.enter_context(
+                mounts.daemon(self.options.build, self.directory, "ttmemd-wide"))
         return servers
+
+    def start_wide(self, server):
+        """{name: path} of long texts, where processes use all of several devices."""
+        devices, count = programs.WIDE
+        with self.noting("many devices"):
+            self.stack.enter_context(
+                mounts.clients(self.options.build, count, *server, devices=devices))
+            return {"snapshot": os.path.join(server[1], "snapshot.json"),
+                    "summary": os.path.join(server[1], "summary")}
+        return {}
 
     def start_mounts(self):
         """{name: path} of the files to read."""
@@ -59,12 +72,16 @@ class Run:
         with self.noting("minimal FUSE file system"):
             paths["minimal"] = self.stack.enter_context(
                 mounts.minimal_file_system(build, self.directory))
+        servers = self.start_daemons()
+        wide = servers.pop("wide", None)
         # The many first: should they overflow a backlog, their daemon looks for everybody's
         # processes, and there are none yet but its own.
-        for count, server in sorted(self.start_daemons().items(), reverse=True):
+        for count, server in sorted(servers.items(), reverse=True):
             with self.noting(f"{count} attached"):
                 paths[f"ttmemd {count}"] = self.stack.enter_context(
                     mounts.clients(build, count, *server))
+        if wide:
+            paths |= self.start_wide(wide)
         with self.noting("ttmemd, fed by TT-Metal"):
             paths["metal"] = self.stack.enter_context(
                 mounts.metal_process(build, self.directory))

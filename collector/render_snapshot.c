@@ -8,7 +8,7 @@
 #include "moment.h"
 
 #define VERSION          1 /* goes up when a program that reads the document could misread a newer one */
-#define HOLDINGS_AT_ONCE 512
+#define HOLDINGS_AT_ONCE 1024
 
 static json_t *source_json(const struct model *model, const struct source *source)
 {
