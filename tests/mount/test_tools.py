@@ -75,7 +75,8 @@ class Tools(MountTest):
             bytes_before, bytes_counted, bytes_after = (
                 len(read_all(path)), int(self.tool("wc", "-c", path).split()[0]),
                 len(read_all(path)))
-            self.assertTrue(bytes_before <= bytes_counted <= bytes_after, path)
+            slack = 4 if path.endswith(".json") else 0  # its time has no zeros at its end
+            self.assertTrue(bytes_before - slack <= bytes_counted <= bytes_after + slack, path)
             self.assertEqual(self.tool("wc", "-l", path).split()[0],
                              str(read_all(path).count("\n")), path)
 

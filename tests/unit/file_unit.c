@@ -135,6 +135,24 @@ static void a_walk_has_each_row_once_and_keeps_little(void **state)
 	kernel_release(kernel, &info);
 }
 
+/* The teardown sees what would be left of it. */
+static void what_is_kept_for_the_next_slice_counts_as_the_readers(void **state)
+{
+	struct kernel *kernel = *state;
+	struct device *device = world_device(kernel->world, 0, 0, 1000);
+	struct fuse_req *req;
+
+	for (pid_t pid = 1; pid <= FEW; pid++)
+		world_hold(kernel->world, world_process(kernel->world, pid, 1000), device, 0);
+	req = kernel_open(kernel, kernel_walk(kernel, "snapshot.json"), O_RDONLY);
+	while (!kernel->fs.text_bytes)
+		uv_run(&kernel->loop, UV_RUN_ONCE);
+	assert_int_equal(req->answers, 0);
+	assert_true(kernel->fs.text_bytes > FEW * 200ull);
+	file_end_all(&kernel->fs);
+	assert_int_equal(req_end(req), EIO);
+}
+
 static void going_back_in_a_walk_begins_another(void **state)
 {
 	struct kernel *kernel = *state;
@@ -271,6 +289,7 @@ int main(void)
 		KERNEL_TEST(a_table_has_its_length_once_it_is_open),
 		KERNEL_TEST(a_long_text_does_not_hold_up_others),
 		KERNEL_TEST(a_walk_has_each_row_once_and_keeps_little),
+		KERNEL_TEST(what_is_kept_for_the_next_slice_counts_as_the_readers),
 		KERNEL_TEST(going_back_in_a_walk_begins_another),
 		KERNEL_TEST(requests_that_wait_are_answered_in_their_order),
 		KERNEL_TEST(a_process_that_ends_while_its_text_is_made_is_an_error),
