@@ -118,7 +118,8 @@ install: all
 	sed -e 's,@PREFIX@,$(PREFIX),' -e 's,@LIBDIR@,$(LIBDIR),' -e 's,@VERSION@,$(VERSION),' \
 		client/ttmem.pc.in > $(BUILD)/ttmem.pc
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(LIBDIR)/pkgconfig \
-		$(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/share/man/man8
+		$(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/share/man/man8 \
+		$(DESTDIR)$(PREFIX)/share/ttmem
 	install -m 755 $(BUILD)/ttmemd $(DESTDIR)$(PREFIX)/sbin/
 	install -m 755 $(BUILD)/ttmem-sim $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 client/ttmem.h $(DESTDIR)$(PREFIX)/include/
@@ -127,6 +128,7 @@ install: all
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libttmem.so
 	install -m 644 $(BUILD)/ttmem.pc $(DESTDIR)$(LIBDIR)/pkgconfig/
 	install -m 644 docs/man/ttmemd.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+	install -m 644 docs/snapshot.schema.json $(DESTDIR)$(PREFIX)/share/ttmem/
 
 clean:
 	rm -rf build
