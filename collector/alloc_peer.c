@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define READ_BYTES 65536
+#define READ_BYTES 16384
 
 static bool is_trusted(const struct alloc *alloc, uid_t uid)
 {
@@ -63,6 +63,11 @@ static void interest_set(struct alloc_peer *peer, int operation)
 	if (peer->is_blocked)
 		event.events |= EPOLLOUT;
 	epoll_ctl(peer->server->epoll, operation, peer->fd, &event);
+}
+
+void alloc_peer_interest(struct alloc_peer *peer)
+{
+	interest_set(peer, EPOLL_CTL_MOD);
 }
 
 void alloc_peer_new(struct alloc_server *server, int fd)
@@ -136,26 +141,6 @@ void alloc_peer_end(struct alloc_peer *peer)
 
 /* --- what it sends -------------------------------------------------------------------------- */
 
-static bool has_questions(const struct alloc_peer *peer)
-{
-	return peer->questions && peer->questions->len;
-}
-
-static void ask(struct alloc_peer *peer, const struct alloc_message *message)
-{
-	struct alloc_question question = {message->type, message->device, message->form};
-
-	if (!peer->questions)
-		peer->questions = g_array_new(FALSE, FALSE, sizeof question);
-	if (peer->questions->len >= ALLOC_MAX_QUESTIONS) {
-		peer->server->lost_answers++;
-		return;
-	}
-	g_array_append_val(peer->questions, question);
-	if (!peer->is_blocked)
-		alloc_server_await_answer(peer);
-}
-
 static void dump(struct alloc_server *server)
 {
 	uint64_t now = uv_hrtime();
@@ -189,7 +174,7 @@ static void on_message(void *data, const struct alloc_message *message)
 	switch (message->type) {
 	case ALLOC_QUERY:
 	case ALLOC_DEVICE_INFO_QUERY:
-		ask(peer, message);
+		alloc_peer_ask(peer, message);
 		break;
 	case ALLOC_DUMP_REMAINING:
 		dump(server);
@@ -241,7 +226,8 @@ void alloc_peer_settle(struct alloc_peer *peer)
 	settle_up(peer, garbage);
 }
 
-/* It sends no more. What it asked is still answered. */
+/* It sends no more. What it asked is still answered, if it is there: if not, the next event says. A
+ * reset, which comes when it leaves answers unread, is an end like any other. */
 static void close_side(struct alloc_peer *peer)
 {
 	uint64_t garbage = peer->stream.garbage_bytes;
@@ -252,8 +238,8 @@ static void close_side(struct alloc_peer *peer)
 	alloc_stream_end(&peer->stream, on_message, peer);
 	settle_up(peer, garbage);
 	process_let_go(peer);
-	if (has_questions(peer) || peer->unsent)
-		interest_set(peer, EPOLL_CTL_MOD);
+	if (alloc_peer_is_owed(peer))
+		alloc_peer_interest(peer);
 	else
 		alloc_peer_end(peer);
 }
@@ -281,10 +267,8 @@ void alloc_peer_read(struct alloc_peer *peer, size_t most)
 		 !peer->has_closed);
 	if (peer->has_ended)
 		return;
-	if (size == 0)
+	if (size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR))
 		close_side(peer);
-	else if (size < 0 && errno != EAGAIN && errno != EINTR)
-		alloc_peer_end(peer);
 }
 
 void alloc_peer_finish(struct alloc_peer *peer)
@@ -293,73 +277,4 @@ void alloc_peer_finish(struct alloc_peer *peer)
 	if (!peer->has_ended)
 		close_side(peer);
 	alloc_peer_end(peer);
-}
-
-/* --- what it is answered -------------------------------------------------------------------- */
-
-static void block(struct alloc_peer *peer, bool is_blocked)
-{
-	if (peer->is_blocked == is_blocked)
-		return;
-	peer->is_blocked = is_blocked;
-	interest_set(peer, EPOLL_CTL_MOD);
-}
-
-/* Returns whether it is sent to the last byte; if there is no room, what is left of it waits. */
-static bool send_some(struct alloc_peer *peer, const uint8_t *bytes, unsigned int size)
-{
-	ssize_t sent = send(peer->fd, bytes, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-	if (sent < 0 && errno != EAGAIN && errno != EINTR) {
-		alloc_peer_end(peer);
-		return false;
-	}
-	sent = MAX(sent, 0);
-	if ((unsigned int)sent == size)
-		return true;
-	if (sent || bytes == peer->rest) {
-		peer->unsent = size - (unsigned int)sent;
-		memmove(peer->rest, bytes + sent, peer->unsent);
-	}
-	block(peer, true);
-	return false;
-}
-
-static bool send_rest(struct alloc_peer *peer)
-{
-	unsigned int unsent = peer->unsent;
-
-	peer->unsent = 0;
-	return !unsent || send_some(peer, peer->rest, unsent);
-}
-
-/* An answer of which a part was sent is answered. */
-static bool answer_one(struct alloc_peer *peer)
-{
-	const struct alloc_question *question =
-		&g_array_index(peer->questions, struct alloc_question, peer->answered);
-	uint8_t answer[ALLOC_FORM_MAX];
-	bool is_sent;
-
-	alloc_answer(peer->server->alloc->model, question, answer);
-	is_sent = send_some(peer, answer, question->form);
-	if (!peer->has_ended && (is_sent || peer->unsent))
-		peer->answered++;
-	return is_sent;
-}
-
-void alloc_peer_answer(struct alloc_peer *peer)
-{
-	bool goes_on = send_rest(peer);
-
-	while (goes_on && peer->answered < peer->questions->len)
-		goes_on = answer_one(peer);
-	if (peer->has_ended)
-		return;
-	g_array_remove_range(peer->questions, 0, peer->answered);
-	peer->answered = 0;
-	if (goes_on)
-		block(peer, false);
-	if (goes_on && peer->has_closed)
-		alloc_peer_end(peer);
 }

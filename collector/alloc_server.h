@@ -70,6 +70,7 @@ struct alloc_peer {
 	bool is_lost;                  /* it has ended, and its events are nobody's */
 	bool has_closed;               /* its side; it may still read answers */
 	bool is_blocked;               /* its side is full of answers */
+	bool is_deaf;                  /* it takes no answers any more */
 	bool has_ended;
 	bool has_erred; /* it has sent garbage, and that was logged */
 	uint64_t heard_ms;
@@ -98,9 +99,16 @@ void alloc_peer_settle(struct alloc_peer *peer);
 void alloc_peer_end(struct alloc_peer *peer);
 /* Its process has ended: reads what it has sent, and ends. */
 void alloc_peer_finish(struct alloc_peer *peer);
-void alloc_peer_answer(struct alloc_peer *peer);
+/* Sets what epoll reports of it. */
+void alloc_peer_interest(struct alloc_peer *peer);
 /* What it takes to read all that is there now. */
 size_t alloc_peer_pending(const struct alloc_peer *peer);
+
+/* alloc_peer_answers.c */
+void alloc_peer_ask(struct alloc_peer *peer, const struct alloc_message *message);
+/* Some of its questions. */
+void alloc_peer_answer(struct alloc_peer *peer);
+bool alloc_peer_is_owed(const struct alloc_peer *peer);
 
 /* One line about a peer's fault, at most every ten seconds. */
 void alloc_server_complain(struct alloc_server *server, const struct alloc_peer *peer,
