@@ -214,8 +214,7 @@ static void take(struct alloc_peer *peer, const uint8_t *bytes, size_t size)
 	peer->heard_ms = uv_now(peer->server->loop);
 	alloc_stream_feed(&peer->stream, bytes, size, on_message, peer);
 	settle_up(peer, garbage);
-	if (alloc_stream_waits(&peer->stream))
-		alloc_server_await_settling(peer);
+	alloc_server_await_settling(peer, alloc_stream_waits(&peer->stream));
 }
 
 void alloc_peer_settle(struct alloc_peer *peer)

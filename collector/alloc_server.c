@@ -40,12 +40,15 @@ static void timer_need(struct alloc_server *server, uint64_t ms)
 		uv_timer_start(&server->timer, on_timer, ms, 0);
 }
 
-void alloc_server_await_settling(struct alloc_peer *peer)
+void alloc_server_await_settling(struct alloc_peer *peer, bool waits)
 {
 	struct alloc_server *server = peer->server;
 
 	if (peer->waiting_link)
 		g_queue_delete_link(&server->waiting, peer->waiting_link);
+	peer->waiting_link = NULL;
+	if (!waits)
+		return;
 	g_queue_push_tail(&server->waiting, peer);
 	peer->waiting_link = server->waiting.tail;
 	timer_need(server, ALLOC_SETTLE_MS);

@@ -113,7 +113,9 @@ bool alloc_peer_is_owed(const struct alloc_peer *peer);
 /* One line about a peer's fault, at most every ten seconds. */
 void alloc_server_complain(struct alloc_server *server, const struct alloc_peer *peer,
 			   const char *fault);
-void alloc_server_await_settling(struct alloc_peer *peer);
+/* After bytes of a peer. One that was heard and waits no more must leave, or it would hold up those
+ * who have waited longer. */
+void alloc_server_await_settling(struct alloc_peer *peer, bool waits);
 void alloc_server_await_answer(struct alloc_peer *peer);
 
 /* alloc_dump.c: writes what is live to the log. */

@@ -3,6 +3,7 @@
 are what they were."""
 import os
 import socket
+import threading
 
 from alloc import ALLOC, FREE, QUERY, AllocTest, message
 from harness import eventually
@@ -55,3 +56,26 @@ class Ends(Attack):
         self.wait_gone(os.getpid())
         self.assertEqual(self.gone(os.getpid())["leaked"], str(5 * 4096))
         self.assertEqual(self.status("garbage_bytes"), len(GARBAGE))
+
+
+class Questions(Attack):
+    def test_who_goes_on_talking_holds_up_no_first_question(self):
+        talker, ended = self.connect(), threading.Event()
+
+        def talk():
+            talker.sendall(message(128, QUERY))
+            ended.wait(0.002)
+            while not ended.is_set():
+                talker.sendall(self.event(ALLOC, 1, 1) * 100)
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        try:
+            for _ in range(5):
+                asker = self.connect()
+                asker.sendall(message(72, QUERY))
+                asker.settimeout(5)
+                self.assertEqual(len(asker.recv(72)), 72)
+        finally:
+            ended.set()
+            thread.join()
