@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define READ_BYTES 16384
@@ -99,6 +100,7 @@ void alloc_peer_new(struct alloc_server *server, int fd)
 	if (proc_start_ticks(server->alloc->model->proc, peer->pid, &peer->start_ticks))
 		peer->start_ticks = 0;
 	interest_set(peer, EPOLL_CTL_ADD);
+	alloc_peer_read(peer, MAX(alloc_peer_pending(peer), 1));
 }
 
 static void leave_queues(struct alloc_peer *peer)
@@ -206,15 +208,38 @@ static void settle_up(struct alloc_peer *peer, uint64_t garbage_before)
 	}
 }
 
+/* Not of the clock: that others used our processor is not his fault. */
+static uint64_t processor_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* Its user has had his part of this round. */
+static bool has_had_enough(const struct alloc_peer *peer)
+{
+	struct alloc_user *user = peer->user;
+
+	if (user->round != peer->server->round)
+		user->spent_ns = 0;
+	user->round = peer->server->round;
+	return user->spent_ns > ALLOC_USER_NS && !is_trusted(peer->server->alloc, user->uid);
+}
+
 static void take(struct alloc_peer *peer, const uint8_t *bytes, size_t size)
 {
 	uint64_t garbage = peer->stream.garbage_bytes;
+
+	uint64_t began = processor_ns();
 
 	peer->server->now_ns = peer->server->alloc->model->now_ns();
 	peer->heard_ms = uv_now(peer->server->loop);
 	alloc_stream_feed(&peer->stream, bytes, size, on_message, peer);
 	settle_up(peer, garbage);
 	alloc_server_await_settling(peer, alloc_stream_waits(&peer->stream));
+	peer->user->spent_ns += processor_ns() - began;
 }
 
 void alloc_peer_settle(struct alloc_peer *peer)
@@ -256,6 +281,8 @@ void alloc_peer_read(struct alloc_peer *peer, size_t most)
 	uint8_t bytes[READ_BYTES];
 	ssize_t size;
 
+	if (has_had_enough(peer))
+		return;
 	do {
 		size = recv(peer->fd, bytes, sizeof bytes, MSG_DONTWAIT);
 		if (size > 0) {
@@ -263,7 +290,7 @@ void alloc_peer_read(struct alloc_peer *peer, size_t most)
 			most -= MIN(most, (size_t)size);
 		}
 	} while ((size > 0 || (size < 0 && errno == EINTR)) && most && !peer->has_ended &&
-		 !peer->has_closed);
+		 !peer->has_closed && !has_had_enough(peer));
 	if (peer->has_ended)
 		return;
 	if (size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR))

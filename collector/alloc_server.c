@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #define BACKLOG     128
-#define READ_MOST   65536 /* of one connection, before it is another's turn */
+#define READ_MOST   16384 /* of one connection, before it is another's turn */
+#define ACCEPT_MOST 16
+#define TURN_NS     1000000u /* of the loop's, before it is the mount's */
 #define RETRY_MS    500
 #define COMPLAIN_NS 10000000000u
 
@@ -95,12 +97,11 @@ static void listening(struct alloc_server *server, bool on)
 }
 
 /* Those who wait now; who comes meanwhile waits for the next time. */
-static bool accept_some(struct alloc_server *server)
+static void accept_some(struct alloc_server *server, unsigned int most)
 {
 	struct source *source = &server->alloc->source;
-	unsigned int count;
 
-	for (count = 0; count <= BACKLOG; count++) {
+	for (; most; most--) {
 		int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
@@ -116,7 +117,6 @@ static bool accept_some(struct alloc_server *server)
 			break;
 		alloc_peer_new(server, fd);
 	}
-	return count > 0;
 }
 
 static void on_peer_event(struct alloc_peer *peer, uint32_t events, bool all)
@@ -133,22 +133,34 @@ static void on_peer_event(struct alloc_peer *peer, uint32_t events, bool all)
 		alloc_peer_read(peer, all ? MAX(alloc_peer_pending(peer), 1) : READ_MOST);
 }
 
-/* One round over all that have something; true if a connection is new. */
-static bool look(struct alloc_server *server, bool all)
+static bool is_first(struct alloc_server *server, void *of)
 {
-	struct epoll_event events[ALLOC_MAX_PEERS + 2];
-	int count = epoll_wait(server->epoll, events, G_N_ELEMENTS(events), 0);
-	bool is_new = false;
+	uint64_t *round = of == server ? &server->accepted : &((struct alloc_peer *)of)->round;
+	bool first = *round != server->round;
+
+	*round = server->round;
+	return first;
+}
+
+/* A round over all that have something. They are asked for one by one because epoll hands them out
+ * in turn, also from one call to the next: whoever comes a second time has let all others pass, and
+ * where time is short those who were left out are the next. */
+static void look(struct alloc_server *server, bool all)
+{
+	uint64_t end = uv_hrtime() + TURN_NS;
+	struct epoll_event event;
 
 	look_begin(server);
-	for (int i = 0; i < count; i++)
-		if (events[i].data.ptr != server)
-			on_peer_event(events[i].data.ptr, events[i].events, all);
-	for (int i = 0; i < count; i++)
-		if (events[i].data.ptr == server)
-			is_new = accept_some(server);
+	server->round++;
+	while (epoll_wait(server->epoll, &event, 1, 0) > 0 && is_first(server, event.data.ptr)) {
+		if (event.data.ptr == server)
+			accept_some(server, all ? BACKLOG + 1 : ACCEPT_MOST);
+		else
+			on_peer_event(event.data.ptr, event.events, all);
+		if (!all && uv_hrtime() >= end)
+			break;
+	}
 	look_end(server);
-	return is_new;
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
@@ -161,10 +173,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 /* For a reader: all that has been sent by now, also by those who are not accepted yet. */
 static void drain(void *data)
 {
-	struct alloc_server *server = data;
-
-	if (look(server, true))
-		look(server, true);
+	look(data, true);
 }
 
 static bool is_of(const struct alloc_peer *peer, const struct process *process)
@@ -178,6 +187,8 @@ static void end_process(struct alloc_process *process, void *data)
 	struct alloc_server *server = data;
 	GList *link, *next;
 
+	if (!server->depth)
+		server->round++;
 	look_begin(server);
 	process->connections++; /* so that it is there until all are ended */
 	for (link = server->peers.head; link; link = next) {
@@ -224,14 +235,16 @@ static void on_timer(uv_timer_t *timer)
 	look_end(server);
 }
 
-/* All that were asked before are answered from one moment, and only those: who asks on and on
- * waits for the next round. */
+/* In turn, a few of each, and what takes long goes on in the next turn. What was asked in a turn is
+ * answered from one moment, or a later one. */
 static void on_answer(uv_idle_t *idle)
 {
 	struct alloc_server *server = idle->data;
+	uint64_t end;
 
 	look_begin(server);
 	model_sync(server->alloc->model, NULL);
+	end = uv_hrtime() + TURN_NS;
 	for (guint left = server->asking.length; left; left--) {
 		struct alloc_peer *peer = g_queue_pop_head(&server->asking);
 
@@ -239,6 +252,8 @@ static void on_answer(uv_idle_t *idle)
 			break;
 		peer->asking_link = NULL;
 		alloc_peer_answer(peer);
+		if (uv_hrtime() >= end)
+			break;
 	}
 	if (g_queue_is_empty(&server->asking))
 		uv_idle_stop(idle);

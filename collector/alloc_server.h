@@ -17,6 +17,11 @@
 #define ALLOC_MAX_PEERS_PER_USER 128  /* of a user who is neither root nor the daemon's own */
 #define ALLOC_MAX_QUESTIONS      4096 /* of one connection that are not answered yet */
 
+/* What a round may take for a user who is neither root nor the daemon's own. Honest events that
+ * fill all his sockets take less; a reader does not wait for what takes more, which is read later.
+ */
+#define ALLOC_USER_NS 10000000u
+
 /* Nothing more has come for so long: then a question that is the first message of its connection is
  * taken to be as long as what is there. */
 #define ALLOC_SETTLE_MS 20
@@ -38,6 +43,8 @@ struct alloc_server {
 	GQueue asking;      /* struct alloc_peer: has asked, and can be answered */
 	GQueue ended;       /* struct alloc_peer: to be freed when nobody looks at it any more */
 	unsigned int depth; /* how many calls look at peers */
+	uint64_t round;     /* counts the looks at all that have something... */
+	uint64_t accepted;  /* ...and in which of them connections were last accepted */
 	bool paused;        /* accept() has failed for want of descriptors or memory */
 	uint64_t messages;  /* events and questions */
 	uint64_t garbage_bytes; /* that were no message */
@@ -54,6 +61,9 @@ struct alloc_server {
 struct alloc_user {
 	uid_t uid;
 	unsigned int peers;
+	uint64_t round; /* when he was last heard... */
+	uint64_t
+		spent_ns; /* ...and what it took in this round, if he is neither root nor our own */
 };
 
 /* A connection. Owned by the server. */
@@ -74,6 +84,7 @@ struct alloc_peer {
 	bool has_ended;
 	bool has_erred; /* it has sent garbage, and that was logged */
 	uint64_t heard_ms;
+	uint64_t round; /* the last in which it had something */
 	GList *waiting_link;
 	GList *asking_link;
 	GArray *questions;     /* struct alloc_question; NULL: it never asked */
@@ -92,7 +103,7 @@ int alloc_server_init(struct alloc_server *server, uv_loop_t *loop, struct alloc
 void alloc_server_close(struct alloc_server *server);
 void alloc_server_fini(struct alloc_server *server);
 
-/* alloc_peer.c */
+/* alloc_peer.c. A new one is read at once. */
 void alloc_peer_new(struct alloc_server *server, int fd);
 void alloc_peer_read(struct alloc_peer *peer, size_t most);
 void alloc_peer_settle(struct alloc_peer *peer);

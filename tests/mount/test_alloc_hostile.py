@@ -2,11 +2,12 @@
 """Attacks on the allocation server's socket. After each the daemon serves, and the numbers of others
 are what they were."""
 import os
+import signal
 import socket
 import threading
 
 from alloc import ALLOC, FREE, QUERY, AllocTest, message
-from harness import eventually
+from harness import NOBODY, eventually
 
 GARBAGE = bytes(range(160, 255))
 
@@ -20,6 +21,25 @@ class Attack(AllocTest):
         link.settimeout(20)
         link.connect(self.path)
         return link
+
+    def connect_as(self, user):
+        """Connections of this process, but another user's."""
+        os.seteuid(user.pw_uid)
+        try:
+            return self.connect()
+        finally:
+            os.seteuid(0)
+
+    @staticmethod
+    def fill(link, data):
+        """Sends it again and again until no more fits. How many bytes that were."""
+        sent = 0
+        link.setblocking(False)
+        try:
+            while True:
+                sent += link.send(data[sent % len(data):])
+        except BlockingIOError:
+            return sent
 
     @staticmethod
     def event(kind, buffer, size=0, device=0, form=128):
@@ -79,3 +99,30 @@ class Questions(Attack):
         finally:
             ended.set()
             thread.join()
+
+
+class Floods(Attack):
+    LINKS = 100
+
+    def flood(self, start, data):
+        """What a user sends on many connections while the daemon stands still, and after that one
+        event of another's. Returns how many bytes the flood has, and the other."""
+        links, teller = [self.connect_as(NOBODY) for _ in range(self.LINKS)], self.teller()
+        teller.alloc(1, 4096)
+        for link in links:
+            link.sendall(start)
+        eventually(lambda: self.status("connections") == self.LINKS + 1)
+        self.daemon.send_signal(signal.SIGSTOP)
+        try:
+            sent = sum(self.fill(link, data) for link in links)
+            teller.alloc(2, 1)
+            return sent, teller
+        finally:
+            self.daemon.send_signal(signal.SIGCONT)
+
+    def test_a_reader_does_not_wait_for_garbage_that_is_dear_to_read(self):
+        # Every fourth byte could be the start of a question.
+        sent, teller = self.flood(self.event(ALLOC, 1, device=1) * 5 + GARBAGE,
+                                  bytes((QUERY, 0, 0, 0)) * 16384)
+        self.assertEqual(self.daemon.value("pids", teller.pid, "dram"), 4097)
+        self.assertLess(self.status("garbage_bytes"), sent // 2)
