@@ -11,8 +11,13 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77 /* Linux 6.5 */
+#endif
 
 #define READ_BYTES 16384
 
@@ -46,7 +51,7 @@ static const char *why_refused(const struct alloc_peer *peer)
 
 	if (peer->pid <= 0)
 		return "its process is not visible from here";
-	if (server->peers.length > ALLOC_MAX_PEERS)
+	if (server->peers.length > server->max_peers)
 		return "there are too many connections";
 	if (peer->user->peers > ALLOC_MAX_PEERS_PER_USER && !is_trusted(server->alloc, peer->uid))
 		return "its user has too many connections";
@@ -64,6 +69,21 @@ static void interest_set(struct alloc_peer *peer, int operation)
 	if (peer->is_blocked)
 		event.events |= EPOLLOUT;
 	epoll_ctl(peer->server->epoll, operation, peer->fd, &event);
+}
+
+/* The process that connected has ended and its number is free, or another's by now. Before
+ * Linux 6.5 nobody can tell. */
+static bool has_gone(int fd)
+{
+	socklen_t size = sizeof(int);
+	int pidfd;
+	bool gone;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size))
+		return errno == ESRCH || errno == EINVAL;
+	gone = syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, 0) && errno == ESRCH;
+	close(pidfd);
+	return gone;
 }
 
 void alloc_peer_interest(struct alloc_peer *peer)
@@ -97,7 +117,8 @@ void alloc_peer_new(struct alloc_server *server, int fd)
 		alloc_peer_end(peer);
 		return;
 	}
-	if (proc_start_ticks(server->alloc->model->proc, peer->pid, &peer->start_ticks))
+	if (proc_start_ticks(server->alloc->model->proc, peer->pid, &peer->start_ticks) ||
+	    has_gone(fd))
 		peer->start_ticks = 0;
 	interest_set(peer, EPOLL_CTL_ADD);
 	alloc_peer_read(peer, MAX(alloc_peer_pending(peer), 1));

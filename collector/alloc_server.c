@@ -6,14 +6,11 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#define BACKLOG     128
 #define READ_MOST   16384 /* of one connection, before it is another's turn */
 #define ACCEPT_MOST 16
 #define TURN_NS     1000000u /* of the loop's, before it is the mount's */
-#define RETRY_MS    500
 #define COMPLAIN_NS 10000000000u
 
 void alloc_server_complain(struct alloc_server *server, const struct alloc_peer *peer,
@@ -85,40 +82,6 @@ static void look_end(struct alloc_server *server)
 		g_free(peer);
 }
 
-/* A listener that always fails would keep the loop busy. */
-static void listening(struct alloc_server *server, bool on)
-{
-	struct epoll_event event = {.events = on ? EPOLLIN : 0, .data.ptr = server};
-
-	server->paused = !on;
-	epoll_ctl(server->epoll, EPOLL_CTL_MOD, server->fd, &event);
-	if (!on)
-		timer_need(server, RETRY_MS);
-}
-
-/* Those who wait now; who comes meanwhile waits for the next time. */
-static void accept_some(struct alloc_server *server, unsigned int most)
-{
-	struct source *source = &server->alloc->source;
-
-	for (; most; most--) {
-		int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
-			continue;
-		if (fd < 0 && errno != EAGAIN) {
-			source->state = SOURCE_ERROR;
-			g_snprintf(source->detail, sizeof source->detail,
-				   "cannot accept connections: %s", g_strerror(errno));
-			log_warning("%s: %s", server->path, source->detail);
-			listening(server, false);
-		}
-		if (fd < 0)
-			break;
-		alloc_peer_new(server, fd);
-	}
-}
-
 static void on_peer_event(struct alloc_peer *peer, uint32_t events, bool all)
 {
 	if (peer->has_ended)
@@ -131,6 +94,14 @@ static void on_peer_event(struct alloc_peer *peer, uint32_t events, bool all)
 	}
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && !peer->has_ended && !peer->has_closed)
 		alloc_peer_read(peer, all ? MAX(alloc_peer_pending(peer), 1) : READ_MOST);
+}
+
+/* When it fails it is tried again after a while. */
+static void listen_in(struct alloc_server *server, unsigned int most)
+{
+	alloc_listener_accept(server, most);
+	if (server->paused)
+		timer_need(server, ALLOC_RETRY_MS);
 }
 
 static bool is_first(struct alloc_server *server, void *of)
@@ -154,7 +125,7 @@ static void look(struct alloc_server *server, bool all)
 	server->round++;
 	while (epoll_wait(server->epoll, &event, 1, 0) > 0 && is_first(server, event.data.ptr)) {
 		if (event.data.ptr == server)
-			accept_some(server, all ? BACKLOG + 1 : ACCEPT_MOST);
+			listen_in(server, all ? ALLOC_BACKLOG + 1 : ACCEPT_MOST);
 		else
 			on_peer_event(event.data.ptr, event.events, all);
 		if (!all && uv_hrtime() >= end)
@@ -225,13 +196,10 @@ static void on_timer(uv_timer_t *timer)
 {
 	struct alloc_server *server = timer->data;
 
-	if (server->paused) {
-		server->alloc->source.state = SOURCE_UP;
-		*server->alloc->source.detail = 0;
-		listening(server, true);
-	}
 	look_begin(server);
 	settle_silent(server);
+	if (server->paused)
+		listen_in(server, ACCEPT_MOST);
 	look_end(server);
 }
 
@@ -261,27 +229,6 @@ static void on_answer(uv_idle_t *idle)
 }
 
 /* --- beginning and end ---------------------------------------------------------------------- */
-
-/* Whoever runs a model may report: the socket is for all, as the older server's was. */
-static int listen_at(const char *path)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd, error;
-
-	if (strlen(path) >= sizeof address.sun_path)
-		return -ENAMETOOLONG;
-	strcpy(address.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	if (bind(fd, (struct sockaddr *)&address, sizeof address) || chmod(path, 0666) ||
-	    listen(fd, BACKLOG)) {
-		error = -errno;
-		close(fd);
-		return error;
-	}
-	return fd;
-}
 
 static int epoll_of(int fd, void *data)
 {
@@ -318,10 +265,12 @@ int alloc_server_init(struct alloc_server *server, uv_loop_t *loop, struct alloc
 {
 	int error;
 
-	*server = (struct alloc_server){.loop = loop, .alloc = alloc, .fd = listen_at(path)};
+	*server = (struct alloc_server){
+		.loop = loop, .alloc = alloc, .fd = alloc_listener_open(path)};
 	if (server->fd < 0)
 		return server->fd;
 	server->path = g_strdup(path);
+	server->max_peers = alloc_listener_peers_possible();
 	note_file(server);
 	server->epoll = epoll_of(server->fd, server);
 	error = server->epoll < 0 ? server->epoll

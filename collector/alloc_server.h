@@ -14,7 +14,9 @@
 #include <uv.h>
 
 #define ALLOC_MAX_PEERS          1024
-#define ALLOC_MAX_PEERS_PER_USER 128  /* of a user who is neither root nor the daemon's own */
+#define ALLOC_MAX_PEERS_PER_USER 128 /* of a user who is neither root nor the daemon's own */
+#define ALLOC_BACKLOG            128
+#define ALLOC_RETRY_MS           500  /* after accept() has failed */
 #define ALLOC_MAX_QUESTIONS      4096 /* of one connection that are not answered yet */
 
 /* What a round may take for a user who is neither root nor the daemon's own. Honest events that
@@ -45,8 +47,10 @@ struct alloc_server {
 	unsigned int depth; /* how many calls look at peers */
 	uint64_t round;     /* counts the looks at all that have something... */
 	uint64_t accepted;  /* ...and in which of them connections were last accepted */
-	bool paused;        /* accept() has failed for want of descriptors or memory */
-	uint64_t messages;  /* events and questions */
+	unsigned int max_peers;
+	bool paused;            /* accept() has failed for want of descriptors or memory... */
+	uint64_t paused_ms;     /* ...then */
+	uint64_t messages;      /* events and questions */
 	uint64_t garbage_bytes; /* that were no message */
 	uint64_t lost_answers;  /* to questions of those who do not read their answers */
 	uint64_t lost_events;   /* of processes that had ended before they were met */
@@ -102,6 +106,12 @@ int alloc_server_init(struct alloc_server *server, uv_loop_t *loop, struct alloc
 /* Ends all connections and removes the socket; the loop must run once more. */
 void alloc_server_close(struct alloc_server *server);
 void alloc_server_fini(struct alloc_server *server);
+
+/* alloc_listener.c. A descriptor or a negative errno. */
+int alloc_listener_open(const char *path);
+unsigned int alloc_listener_peers_possible(void);
+/* Those who wait now; who comes meanwhile waits for the next time. When it fails, it is paused. */
+void alloc_listener_accept(struct alloc_server *server, unsigned int most);
 
 /* alloc_peer.c. A new one is read at once. */
 void alloc_peer_new(struct alloc_server *server, int fd);

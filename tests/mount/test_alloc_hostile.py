@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attacks on the allocation server's socket. After each the daemon serves, and the numbers of others
 are what they were."""
+import ctypes
 import os
+import resource
 import signal
 import socket
+import struct
 import threading
+import time
 
 from alloc import ALLOC, FREE, QUERY, AllocTest, message
-from harness import NOBODY, eventually
+from harness import NOBODY, Daemon, eventually, libc
 
+SYS_CLONE3 = 435
 GARBAGE = bytes(range(160, 255))
 
 
@@ -18,8 +23,8 @@ class Attack(AllocTest):
     def connect(self):
         link = socket.socket(socket.AF_UNIX)
         self.addCleanup(link.close)
+        link.connect(self.path)  # without a timeout, with which it would not wait for its turn
         link.settimeout(20)
-        link.connect(self.path)
         return link
 
     def connect_as(self, user):
@@ -47,6 +52,73 @@ class Attack(AllocTest):
 
     def own(self, name="dram"):
         return self.daemon.value("pids", os.getpid(), name)
+
+
+def child_of_number(pid):
+    """A child that has this pid, which must be free, and waits to be killed."""
+    number = (ctypes.c_int * 1)(pid)
+    arguments = struct.pack("11Q", 0, 0, 0, 0, signal.SIGCHLD, 0, 0, 0, ctypes.addressof(number), 1, 0)
+    child = libc.syscall(SYS_CLONE3, arguments, len(arguments))
+    while child == 0:
+        signal.pause()
+    return child
+
+
+class Identity(Attack):
+    def test_a_reused_number_does_not_inherit_a_connection(self):
+        self.daemon.text("version")
+        self.daemon.send_signal(signal.SIGSTOP)
+        try:
+            teller = self.teller()
+            teller.alloc(1, 4096)
+            teller.kill()
+            child = child_of_number(teller.pid)
+            self.assertEqual(child, teller.pid)
+        finally:
+            self.daemon.send_signal(signal.SIGCONT)
+        try:
+            eventually(lambda: self.status("lost_events") == 1)
+            self.assertFalse(self.daemon.exists("pids", child))
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
+class Descriptors(Attack):
+    def test_when_there_are_none_it_says_so_once_and_goes_on_later(self):
+        teller, most = self.teller(), resource.prlimit(self.daemon.pid, resource.RLIMIT_NOFILE)
+        teller.alloc(1, 4096)
+        self.assertEqual(self.daemon.value("device0/dram_used"), 4096)
+        for failures in (1, 2):
+            resource.prlimit(self.daemon.pid, resource.RLIMIT_NOFILE,
+                             (self.daemon.descriptors(), most[1]))
+            link, end = self.connect(), time.monotonic() + 1.2
+            link.sendall(self.event(ALLOC, 1, 1))
+            eventually(lambda: "cannot accept connections" in self.daemon.text("sources"))
+            while time.monotonic() < end:  # several attempts, none of which is a change
+                self.assertEqual(self.daemon.value("device0/dram_used"), 4096)
+            self.assertEqual(self.daemon.log().count("cannot accept connections"), failures)
+            resource.prlimit(self.daemon.pid, resource.RLIMIT_NOFILE, most)
+            eventually(lambda: self.daemon.exists("pids", os.getpid()))
+            self.assertRegex(self.daemon.text("sources"), "alloc-server +up ")
+            link.close()
+            self.wait_gone(os.getpid())
+
+    def test_where_they_are_few_some_are_left_for_others(self):
+        second = Daemon()
+        second.options = (f"--alloc-server={second.dir}/alloc.sock",)
+        plain = second.argv
+        second.argv = lambda: ["prlimit", "--nofile=256:256", *plain()]
+        self.daemon, self.path = second.start(), f"{second.dir}/alloc.sock"
+        links = [self.connect() for _ in range(240)]
+        for link in links:
+            try:
+                link.sendall(self.event(ALLOC, 1, 1))
+            except BrokenPipeError:
+                pass
+        peer = self.peer("alloc 1 l1 0x1000 77")
+        self.assertEqual(self.daemon.value("pids", peer.pid, "l1"), 77)
+        self.assertEqual(self.own(), 1)
 
 
 class Ends(Attack):
