@@ -53,7 +53,8 @@ static const char *why_refused(const struct alloc_peer *peer)
 		return "its process is not visible from here";
 	if (server->peers.length > server->max_peers)
 		return "there are too many connections";
-	if (peer->user->peers > ALLOC_MAX_PEERS_PER_USER && !is_trusted(server->alloc, peer->uid))
+	if (peer->user->peers > MIN(ALLOC_MAX_PEERS_PER_USER, server->max_peers / 4) &&
+	    !is_trusted(server->alloc, peer->uid))
 		return "its user has too many connections";
 	return NULL;
 }

@@ -158,8 +158,6 @@ static void end_process(struct alloc_process *process, void *data)
 	struct alloc_server *server = data;
 	GList *link, *next;
 
-	if (!server->depth)
-		server->round++;
 	look_begin(server);
 	process->connections++; /* so that it is there until all are ended */
 	for (link = server->peers.head; link; link = next) {

@@ -110,7 +110,8 @@ class Descriptors(Attack):
         plain = second.argv
         second.argv = lambda: ["prlimit", "--nofile=256:256", *plain()]
         self.daemon, self.path = second.start(), f"{second.dir}/alloc.sock"
-        links = [self.connect() for _ in range(240)]
+        links = [self.connect_as(NOBODY) for _ in range(100)]
+        links += [self.connect() for _ in range(140)]
         for link in links:
             try:
                 link.sendall(self.event(ALLOC, 1, 1))
@@ -119,6 +120,8 @@ class Descriptors(Attack):
         peer = self.peer("alloc 1 l1 0x1000 77")
         self.assertEqual(self.daemon.value("pids", peer.pid, "l1"), 77)
         self.assertEqual(self.own(), 1)
+        self.assertEqual(self.status("connections"), 32)
+        self.assertEqual(self.status("rejected"), 92 + 116)
 
 
 class Ends(Attack):
