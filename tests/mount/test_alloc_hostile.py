@@ -3,6 +3,7 @@
 are what they were."""
 import ctypes
 import os
+import random
 import resource
 import signal
 import socket
@@ -10,10 +11,10 @@ import struct
 import threading
 import time
 
-from alloc import ALLOC, FREE, QUERY, AllocTest, message
+from alloc import ALLOC, CB_ALLOC, CB_FREE, DUMP, FORMS, FREE, QUERY, AllocTest, message
 from harness import NOBODY, Daemon, eventually, libc
 
-SYS_CLONE3 = 435
+SYS_CLONE3, SYS_PIDFD_GETFD = 435, 438
 GARBAGE = bytes(range(160, 255))
 
 
@@ -84,6 +85,89 @@ class Identity(Attack):
             os.waitpid(child, 0)
 
 
+    def test_two_users_in_one_process_are_one_process(self):
+        first, second = self.connect_as(NOBODY), self.connect()
+        first.sendall(self.event(ALLOC, 1, 4096))
+        self.assertEqual(self.own(), 4096)
+        second.sendall(self.event(ALLOC, 2, 1) + self.event(ALLOC, 1, 4096))
+        self.assertEqual(self.own(), 4097)
+        self.assertEqual(self.daemon.value("pids", os.getpid(), "uid"), NOBODY.pw_uid)
+        first.close()
+        eventually(lambda: self.status("connections") == 1)
+        self.assertEqual(self.own(), 4097)
+        second.close()
+        self.wait_gone(os.getpid())
+        self.assertEqual(self.gone(os.getpid())["leaked"], "4097")
+
+    def test_a_connection_that_is_handed_on_stays_its_makers(self):
+        teller = self.teller()
+        number, = [int(n) for n in os.listdir(f"/proc/{teller.pid}/fd")
+                   if os.readlink(f"/proc/{teller.pid}/fd/{n}").startswith("socket:")]
+        pidfd = os.pidfd_open(teller.pid)
+        link = socket.socket(fileno=libc.syscall(SYS_PIDFD_GETFD, pidfd, number, 0))
+        os.close(pidfd)
+        link.sendall(self.event(ALLOC, 1, 4096) * 3)
+        self.assertEqual(self.daemon.value("pids", teller.pid, "dram"), 4096)
+        self.assertFalse(self.daemon.exists("pids", os.getpid()))
+        teller.kill()
+        self.wait_gone(teller.pid)
+        with self.assertRaises(OSError):
+            link.sendall(self.event(ALLOC, 2, 4096))
+        link.close()
+        self.assertEqual(self.daemon.value("device0/dram_used"), 0)
+        self.assertEqual(self.status("connections"), 0)
+
+
+class Counts(Attack):
+    @staticmethod
+    def note(list_, kind, device, buffer, size):
+        """What the event does to {(is_cb, device, buffer): [references, size]}."""
+        is_cb = kind in (CB_ALLOC, CB_FREE)
+        if kind in (ALLOC, CB_ALLOC):
+            references = list_.get((is_cb, device, buffer), [0])[0]
+            list_[is_cb, device, buffer] = [references + 1, size]
+            return
+        for place in (device, *range(8)):
+            entry = list_.get((is_cb, place, buffer))
+            if entry:
+                entry[0] -= 1
+                if not entry[0]:
+                    del list_[is_cb, place, buffer]
+                return
+
+    @staticmethod
+    def sums(list_):
+        sums = {}
+        for (is_cb, device, _), (_, size) in list_.items():
+            key = str(device), "cb" if is_cb else "dram"
+            held, number = sums.get(key, (0, 0))
+            sums[key] = held + size, number + 1
+        return sums
+
+    def test_random_events_in_random_pieces_are_what_a_list_says(self):
+        dice = random.Random(1)
+        for form in FORMS:
+            link, list_, kinds = self.connect(), {}, (ALLOC, FREE)
+            if form >= 128:
+                kinds += (CB_ALLOC, CB_FREE)
+            for _ in range(20):
+                data = b""
+                for _ in range(dice.choice((1, 10, 100))):
+                    kind, device, buffer = dice.choice(kinds), dice.choice((0, 1, 7)), dice.randrange(20)
+                    size = dice.choice((0, 64, 1 << 33))
+                    data += self.event(kind, buffer, size, device, form)
+                    data += dice.choice((b"", b"", b"", message(form, dice.choice((QUERY, DUMP)))))
+                    self.note(list_, kind, device, buffer, size)
+                while data:
+                    piece = dice.choice((1, 24, 71, 72, 129, 5000))
+                    link.sendall(data[:piece])
+                    data = data[piece:]
+                self.assertEqual(self.daemon.sum_of_buffers(os.getpid()), self.sums(list_))
+            self.assertEqual(self.status("garbage_bytes"), 0)
+            link.close()
+            self.wait_gone(os.getpid())
+
+
 class Descriptors(Attack):
     def test_when_there_are_none_it_says_so_once_and_goes_on_later(self):
         teller, most = self.teller(), resource.prlimit(self.daemon.pid, resource.RLIMIT_NOFILE)
@@ -103,6 +187,19 @@ class Descriptors(Attack):
             self.assertRegex(self.daemon.text("sources"), "alloc-server +up ")
             link.close()
             self.wait_gone(os.getpid())
+
+    def test_those_who_come_and_go_leave_nothing(self):
+        keeper = self.connect()
+        self.assertEqual(self.status("connections"), 1)
+        before = self.daemon.descriptors()
+        for number in range(600):
+            link = self.connect()
+            link.sendall((b"", GARBAGE, self.event(ALLOC, 1, 1), message(128, QUERY))[number % 4])
+            link.close()
+        eventually(lambda: self.status("connections") == 1)
+        eventually(lambda: self.daemon.descriptors() == before)
+        keeper.close()
+        eventually(lambda: not self.daemon.exists("pids", os.getpid()))
 
     def test_where_they_are_few_some_are_left_for_others(self):
         second = Daemon()
@@ -201,3 +298,35 @@ class Floods(Attack):
                                   bytes((QUERY, 0, 0, 0)) * 16384)
         self.assertEqual(self.daemon.value("pids", teller.pid, "dram"), 4097)
         self.assertLess(self.status("garbage_bytes"), sent // 2)
+
+    def test_it_ends_in_the_midst_of_it(self):
+        _, teller = self.flood(self.event(ALLOC, 1, 1), self.event(FREE, 1) + message(128, QUERY))
+        self.daemon.stop()
+        self.assertIsNone(teller.process.poll())
+
+
+class Sleep(Attack):
+    def ticks(self):
+        """Of processor time that the daemon has used."""
+        with open(f"/proc/{self.daemon.pid}/stat", encoding="ascii") as stat:
+            return sum(map(int, stat.read().rsplit(")", 1)[1].split()[11:13]))
+
+    def is_asleep(self):
+        before = self.ticks()
+        time.sleep(0.2)
+        return self.ticks() == before
+
+    def test_connections_in_odd_states_wake_nobody(self):
+        def blocked():
+            link = self.connect()
+            link.sendall(message(128, QUERY) * 3000)
+            return link
+
+        for state in (blocked, lambda: blocked().shutdown(socket.SHUT_WR),
+                      lambda: blocked().shutdown(socket.SHUT_RD),
+                      lambda: blocked().shutdown(socket.SHUT_RDWR),
+                      lambda: self.fill(blocked(), message(128, QUERY)),
+                      lambda: self.connect().sendall(message(128, QUERY)[:80]),
+                      lambda: self.connect().sendall(message(128, QUERY) + GARBAGE[:3])):
+            state()
+            eventually(self.is_asleep, "sleep")
