@@ -19,7 +19,8 @@
 #define SO_PEERPIDFD 77 /* Linux 6.5 */
 #endif
 
-#define READ_BYTES 16384
+#define READ_BYTES    16384
+#define DUMP_AGAIN_NS 10000000000u /* anybody may ask for it */
 
 static bool is_trusted(const struct alloc *alloc, uid_t uid)
 {
@@ -169,7 +170,7 @@ static void dump(struct alloc_server *server)
 {
 	uint64_t now = uv_hrtime();
 
-	if (server->dumped_ns && now - server->dumped_ns < 1000000000u)
+	if (server->dumped_ns && now - server->dumped_ns < DUMP_AGAIN_NS)
 		return;
 	server->dumped_ns = now;
 	alloc_dump(server->alloc);

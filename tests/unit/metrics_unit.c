@@ -69,7 +69,8 @@ static void a_device_has_a_sample_in_each_family(void **state)
 	world_set(process, 0, TTMEM_DRAM, 400, 2);
 	fake_of(process)->amounts[0][TTMEM_DRAM].allocated_bytes = 700;
 	fake_of(process)->amounts[0][TTMEM_DRAM].failures = 3;
-	fake_of(process)->failures[TTMEM_DRAM] = (struct failure){5, 77};
+	fake_of(process)->failures[0][TTMEM_DRAM] =
+		(struct failure){.time_ns = 5, .largest_free_bytes = 77};
 	fake_of(process)->holding_peaks[0][TTMEM_DRAM] = 600;
 	assert_has(world, "ttmem_device_info{device=\"2\",asic_id=\"00000000001a2b3c\","
 			  "pci=\"0000:01:00.0\",arch=\"wormhole_b0\",board=\"n300\","

@@ -87,7 +87,8 @@ static void a_device_has_all_that_is_known_of_it(void **state)
 	world_set(process, 0, TTMEM_DRAM, 400, 2);
 	fake_of(process)->amounts[0][TTMEM_DRAM].allocated_bytes = 700;
 	fake_of(process)->amounts[0][TTMEM_DRAM].failures = 3;
-	fake_of(process)->failures[TTMEM_DRAM] = (struct failure){5, 77};
+	fake_of(process)->failures[0][TTMEM_DRAM] =
+		(struct failure){.time_ns = 5, .largest_free_bytes = 77};
 	json = snapshot(world);
 	assert_number(json, "devices 0 device", 2);
 	assert_string(json, "devices 0 asic_id", "00000000001a2b3c");
