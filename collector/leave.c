@@ -2,12 +2,14 @@
 /* How processes come and go. */
 #include "model_internal.h"
 #include "proc.h"
+#include "survey.h"
 #include <string.h>
 
 void process_free(gpointer data)
 {
 	struct process *process = data;
 
+	surveyor_free(process->surveyor);
 	g_ptr_array_free(process->holdings, TRUE);
 	g_free(process);
 }

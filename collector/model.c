@@ -23,6 +23,7 @@ void model_init(struct model *model)
 	model->process_by_serial = g_hash_table_new(g_int64_hash, g_int64_equal);
 	model->sources = g_ptr_array_new();
 	g_queue_init(&model->departed);
+	g_queue_init(&model->surveyors);
 	model->owner = geteuid();
 	model->group = getegid();
 	model->proc = "/proc";
@@ -163,6 +164,19 @@ size_t process_buffers(const struct model *model, const struct process *process,
 	}
 	cursor->done = true;
 	return 0;
+}
+
+uint64_t process_buffer_estimate(const struct model *model, const struct process *process)
+{
+	uint64_t sum = 0;
+
+	for (int rank = 0; rank < SOURCE_COUNT; rank++) {
+		struct source *source = model->by_rank[rank];
+
+		if (process->joined[rank] && source->ops->buffer_estimate)
+			sum += source->ops->buffer_estimate(source, process);
+	}
+	return sum;
 }
 
 void process_refresh_comm(const struct model *model, struct process *process)

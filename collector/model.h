@@ -90,6 +90,7 @@ struct process {
 	uint64_t peak_bytes[KIND_COUNT];   /* the highest that was told or shown */
 	uint64_t leaked_bytes[KIND_COUNT]; /* what it had not freed when a source left */
 	struct ending ending;
+	struct surveyor *surveyor;         /* of its buffers, while somebody asks: see survey.h */
 };
 
 /* What one source says that a process has on a device. */
@@ -167,6 +168,8 @@ struct model {
 	struct budget end_budget; /* for sums that a process's end asks for */
 	struct budget oom_budget; /* for sums that failed requests ask for */
 	uint32_t driver_numbers;  /* numbers below are for the driver's devices */
+	GQueue surveyors;         /* struct surveyor, of processes: see survey.h */
+	uint64_t surveys;         /* that were begun */
 	const char *proc;         /* "/proc", or where tests have theirs */
 	uint64_t (*now_ns)(void);
 
@@ -266,6 +269,9 @@ void process_errors(const struct model *model, const struct process *process,
 /* As source_ops.buffers, over all sources of the process. */
 size_t process_buffers(const struct model *model, const struct process *process,
 		       struct buffer_cursor *cursor, struct buffer *rows, size_t room);
+
+/* About how many rows such a walk would have. */
+uint64_t process_buffer_estimate(const struct model *model, const struct process *process);
 
 struct holding *process_holding(const struct process *process, const struct device *device);
 
