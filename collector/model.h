@@ -90,7 +90,7 @@ struct process {
 	uint64_t peak_bytes[KIND_COUNT];   /* the highest that was told or shown */
 	uint64_t leaked_bytes[KIND_COUNT]; /* what it had not freed when a source left */
 	struct ending ending;
-	struct surveyor *surveyor;         /* of its buffers, while somebody asks: see survey.h */
+	struct surveyor *surveyor; /* of its buffers, while somebody asks: see survey.h */
 };
 
 /* What one source says that a process has on a device. */

@@ -129,11 +129,11 @@ static void take_all(const struct model *model, struct moment *moment)
 struct moment *moment_get(struct render *render)
 {
 	struct cursor *cursor = render->cursor;
-	struct moment *moment = cursor->kept;
+	struct moment *moment = cursor->work;
 
 	if (!moment) {
-		moment = cursor->kept = moment_new();
-		cursor->kept_free = moment_free;
+		moment = cursor->work = moment_new();
+		cursor->work_free = moment_free;
 	}
 	if (!moment->time_ns) {
 		if (!look_at_names(render->model, moment))
@@ -151,7 +151,7 @@ static size_t array_bytes(GArray *array)
 void moment_settle(struct render *render, struct moment *moment)
 {
 	g_array_set_size(moment->devices, 0);
-	render->cursor->kept_bytes = sizeof *moment + array_bytes(moment->processes) +
+	render->cursor->work_bytes = sizeof *moment + array_bytes(moment->processes) +
 				     array_bytes(moment->holdings) + array_bytes(moment->groups);
 }
 

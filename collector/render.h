@@ -10,6 +10,7 @@
 #define RENDER_H
 
 #include "model.h"
+#include "survey.h"
 #include <glib.h>
 
 #define RENDER_SLICE_ROWS 2048
@@ -47,12 +48,16 @@ struct cursor {
 	struct buffer_cursor buffers;
 	bool begun;
 	uint64_t rows; /* so far */
-	void *kept;    /* what a renderer needs again in its next slice; or NULL */
-	void (*kept_free)(void *kept);
-	size_t kept_bytes; /* how much memory that is */
+
+	/* Of renderers that gather before they write: where they are among the processes, and what
+	 * they have so far. */
+	struct survey_tour tour;
+	void *work;
+	GDestroyNotify work_free;
+	size_t work_bytes; /* how much memory that is */
 };
 
-/* Ends a text, complete or not. */
+/* Before the text is made anew, or when it is wanted no more. */
 void cursor_clear(struct cursor *cursor);
 
 struct render {
@@ -94,6 +99,9 @@ render_fn render_events, render_device_events, render_device_high, render_device
 render_fn render_process_used, render_process_total, render_process_comm, render_process_uid,
 	render_process_start_time, render_process_source, render_process_peak, render_process_stat,
 	render_holding_used, render_holding_source;
+
+/* render_holders.c, render_tags.c, render_ages.c */
+render_fn render_device_holders, render_device_tags, render_device_ages, render_process_tags;
 
 /* render_buffers.c */
 render_fn render_buffers;

@@ -3,13 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-void cursor_clear(struct cursor *cursor)
-{
-	if (cursor->kept)
-		cursor->kept_free(cursor->kept);
-	memset(cursor, 0, sizeof *cursor);
-}
-
 const char *text_size(char text[16], uint64_t bytes)
 {
 	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
@@ -39,6 +32,13 @@ void text_number(GString *out, uint64_t number)
 void text_time(GString *out, uint64_t ns)
 {
 	g_string_append_printf(out, "%lu.%03lu\n", ns / 1000000000u, ns / 1000000u % 1000u);
+}
+
+void cursor_clear(struct cursor *cursor)
+{
+	if (cursor->work)
+		cursor->work_free(cursor->work);
+	memset(cursor, 0, sizeof *cursor);
 }
 
 uint64_t amounts_used(const struct amount amounts[KIND_COUNT])

@@ -204,6 +204,12 @@ static const struct entry device_entries[] = {
 	 .render = render_device_history,
 	 .shape = SHAPE_TABLE,
 	 .exists = has_history},
+	{.name = "holders",
+	 .render = render_device_holders,
+	 .shape = SHAPE_TABLE,
+	 .is_private = true},
+	{.name = "tags", .render = render_device_tags, .shape = SHAPE_TABLE, .is_private = true},
+	{.name = "ages", .render = render_device_ages, .shape = SHAPE_TABLE},
 };
 
 #define HELD(word, which, renderer, when, ...)                                                \
@@ -232,6 +238,10 @@ static const struct entry process_entries[] = {
 	 .render = render_buffers,
 	 .shape = SHAPE_TABLE,
 	 .mode = 0400,
+	 .exists = has_buffers},
+	{.name = "tags",
+	 .render = render_process_tags,
+	 .shape = SHAPE_TABLE,
 	 .exists = has_buffers},
 };
 

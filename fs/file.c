@@ -99,7 +99,7 @@ static bool file_count(struct file *file)
 {
 	struct reader_share *share = file->share;
 	uint64_t limit = is_trusted(file) ? TRUSTED_TEXT_BYTES : USER_TEXT_BYTES;
-	size_t bytes = file->text->len + file->cursor.kept_bytes;
+	size_t bytes = file->text->len + file->cursor.work_bytes;
 
 	share->bytes += bytes - file->counted;
 	file->fs->text_bytes += bytes - file->counted;

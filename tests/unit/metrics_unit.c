@@ -259,7 +259,7 @@ static void a_long_text_is_made_in_slices_and_of_one_moment(void **state)
 		}
 		assert_true(calls > 3);
 		assert_string_equal(slices.render.out->str, whole);
-		assert_null(slices.cursor.kept);
+		assert_null(slices.cursor.work);
 		assert_families(whole);
 		g_string_free(slices.render.out, TRUE);
 		g_free(whole);
@@ -277,9 +277,9 @@ static void a_text_can_be_given_up_at_any_slice(void **state)
 		slices_begin(&slices, world);
 		for (int i = 0; i < given; i++)
 			assert_false(render_metrics(&slices.render));
-		assert_int_equal(slices.cursor.kept != NULL, given > 0);
+		assert_int_equal(slices.cursor.work != NULL, given > 0);
 		cursor_clear(&slices.cursor);
-		assert_null(slices.cursor.kept);
+		assert_null(slices.cursor.work);
 		g_string_free(slices.render.out, TRUE);
 	}
 }

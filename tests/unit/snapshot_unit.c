@@ -299,14 +299,14 @@ static void a_long_document_is_made_in_slices_and_of_one_moment(void **state)
 	while (!render.out->len)
 		assert_false(render_snapshot(&render)); /* it looks at names */
 	for (; !render_snapshot(&render); calls++) {
-		assert_true(cursor.kept_bytes > 0);
+		assert_true(cursor.work_bytes > 0);
 		world_set(model_process_by_pid(&world->model, MANY), 0, TTMEM_DRAM, calls, 1);
 		world_leave(world, model_process_by_pid(&world->model, (pid_t)calls));
 		world_leave(world, model_process_by_pid(&world->model, MANY - (pid_t)calls));
 	}
 	assert_true(calls > 5);
-	assert_null(cursor.kept);
-	assert_int_equal(cursor.kept_bytes, 0);
+	assert_null(cursor.work);
+	assert_int_equal(cursor.work_bytes, 0);
 	json = parse(render.out->str);
 	assert_int_equal(json_array_size(at(json, "processes")), MANY);
 	assert_sums_agree(json);
@@ -328,7 +328,7 @@ static void a_document_can_be_given_up_at_any_slice(void **state)
 		for (int i = 0; i < given; i++)
 			assert_false(render_snapshot(&render));
 		cursor_clear(&cursor);
-		assert_null(cursor.kept);
+		assert_null(cursor.work);
 		g_string_free(render.out, TRUE);
 	}
 }
