@@ -11,6 +11,7 @@ void process_free(gpointer data)
 
 	surveyor_free(process->surveyor);
 	g_ptr_array_free(process->holdings, TRUE);
+	g_free(process->cgroup);
 	g_free(process);
 }
 
@@ -28,6 +29,7 @@ static struct process *process_new(struct model *model, pid_t pid, uid_t uid, gi
 	process->seen_ns = model->now_ns();
 	process->holdings = g_ptr_array_new_with_free_func(holding_free);
 	process_refresh_comm(model, process);
+	process_refresh_cgroup(model, process);
 	g_tree_insert(model->processes, GINT_TO_POINTER(pid), process);
 	g_hash_table_insert(model->process_by_serial, &process->serial, process);
 	return process;

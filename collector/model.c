@@ -187,3 +187,13 @@ void process_refresh_comm(const struct model *model, struct process *process)
 	if (*comm)
 		memcpy(process->comm, comm, sizeof comm);
 }
+
+void process_refresh_cgroup(const struct model *model, struct process *process)
+{
+	char *path = proc_cgroup(model->proc, process->pid);
+
+	if (!path)
+		return;
+	g_free(process->cgroup);
+	process->cgroup = path;
+}

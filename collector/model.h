@@ -91,6 +91,7 @@ struct process {
 	uint64_t leaked_bytes[KIND_COUNT]; /* what it had not freed when a source left */
 	struct ending ending;
 	struct surveyor *surveyor; /* of its buffers, while somebody asks: see survey.h */
+	char *cgroup; /* its path, as the kernel has it: any bytes but newlines; NULL: not known */
 };
 
 /* What one source says that a process has on a device. */
@@ -319,5 +320,8 @@ bool device_capacity_is_from_table(const struct device *device);
 
 /* Looks at the process's name again (it may be changed at any time). */
 void process_refresh_comm(const struct model *model, struct process *process);
+
+/* The same for its cgroup. */
+void process_refresh_cgroup(const struct model *model, struct process *process);
 
 #endif

@@ -169,6 +169,45 @@ int proc_innermost_pid(const char *proc, pid_t pid, pid_t *inner)
 	return status_last_number(proc, pid, "NSpid:", inner);
 }
 
+/* The path of a line such as "4:memory:/user.slice", NULL if it has none. Hierarchies with a name
+ * and no controller come between the others. */
+static const char *cgroup_of_line(const char *line, bool *is_unified)
+{
+	const char *controllers = strchr(line, ':');
+	const char *path = controllers ? strchr(controllers + 1, ':') : NULL;
+
+	if (!path || path[1] != '/')
+		return NULL;
+	*is_unified = !strncmp(line, "0::", 3);
+	if (!*is_unified && (path == controllers + 1 || !strncmp(controllers, ":name=", 6)))
+		return NULL;
+	return path + 1;
+}
+
+char *proc_cgroup(const char *proc, pid_t pid)
+{
+	char path[256], *line = NULL, *found = NULL;
+	bool is_unified = false;
+	size_t room = 0;
+	FILE *file;
+
+	snprintf(path, sizeof path, "%s/%d/cgroup", proc, (int)pid);
+	file = fopen(path, "re");
+	if (!file)
+		return NULL;
+	while (!is_unified && getline(&line, &room, file) > 0) {
+		const char *here = cgroup_of_line(line, &is_unified);
+
+		if (here && (is_unified || !found)) {
+			free(found);
+			found = strndup(here, strcspn(here, "\n"));
+		}
+	}
+	free(line);
+	fclose(file);
+	return found;
+}
+
 int proc_ids(const char *proc, pid_t pid, uid_t *uid, gid_t *gid)
 {
 	char text[4096];

@@ -30,6 +30,11 @@ void proc_ending_decode(int status, struct ending *ending);
 /* The name, as the kernel has it; empty if the process is gone. */
 void proc_comm(const char *proc, pid_t pid, char comm[16]);
 
+/* The path of its cgroup: of the unified hierarchy, or where there is none of the first
+ * controller's. A new string of any bytes but newlines, not empty; NULL if it is not known. From
+ * Linux 6.7 this takes no lock; before, one that no process can hold. */
+char *proc_cgroup(const char *proc, pid_t pid);
+
 /* The process of a thread id. 0 or a negative errno. */
 int proc_thread_group(const char *proc, pid_t tid, pid_t *pid);
 

@@ -103,6 +103,9 @@ render_fn render_process_used, render_process_total, render_process_comm, render
 /* render_holders.c, render_tags.c, render_ages.c */
 render_fn render_device_holders, render_device_tags, render_device_ages, render_process_tags;
 
+/* render_groups.c */
+render_fn render_users, render_cgroups, render_commands, render_process_cgroup;
+
 /* render_buffers.c */
 render_fn render_buffers;
 

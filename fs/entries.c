@@ -76,6 +76,12 @@ static bool has_buffers(const struct spot *dir, enum kind kind)
 	return process_lists_buffers(dir->process);
 }
 
+static bool has_cgroup(const struct spot *dir, enum kind kind)
+{
+	(void)kind;
+	return dir->process->cgroup;
+}
+
 static bool is_tracked_here(const struct spot *dir, enum kind kind)
 {
 	const struct holding *holding = process_holding(dir->process, dir->device);
@@ -123,6 +129,9 @@ static const struct entry root_entries[] = {
 	 .render = render_snapshot,
 	 .shape = SHAPE_TABLE,
 	 .is_private = true},
+	{.name = "users", .render = render_users, .shape = SHAPE_TABLE, .is_private = true},
+	{.name = "cgroups", .render = render_cgroups, .shape = SHAPE_TABLE, .is_private = true},
+	{.name = "commands", .render = render_commands, .shape = SHAPE_TABLE, .is_private = true},
 };
 
 static const struct entry metrics_entries[] = {
@@ -243,6 +252,7 @@ static const struct entry process_entries[] = {
 	 .render = render_process_tags,
 	 .shape = SHAPE_TABLE,
 	 .exists = has_buffers},
+	{.name = "cgroup", .render = render_process_cgroup, .exists = has_cgroup},
 };
 
 static const struct entry holding_entries[] = {

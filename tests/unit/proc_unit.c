@@ -272,6 +272,50 @@ static void the_ids_are_the_effective_ones(void **state)
 	assert_int_equal(proc_ids(root, PID, &uid, &gid), -EPROTO);
 }
 
+static void assert_cgroup(const char *text, const char *want)
+{
+	char *path;
+
+	put("cgroup", text);
+	path = proc_cgroup(root, PID);
+	assert_int_equal(g_strcmp0(path, want), 0);
+	free(path);
+}
+
+static void the_cgroup_is_of_the_unified_hierarchy_or_the_first_controller(void **state)
+{
+	(void)state;
+	assert_cgroup("0::/user.slice/a:b c\n", "/user.slice/a:b c");
+	assert_cgroup("0::/\n", "/");
+	assert_cgroup("9:name=systemd:/init\n8:pids:/one\n4:memory:/two\n", "/one");
+	assert_cgroup("8:cpu,cpuacct:/one\n4:memory:/two\n", "/one");
+	assert_cgroup("8:pids:/one\n1:name=systemd:/init\n0::/unified\n", "/unified");
+	assert_cgroup("10:pids:/one\n", "/one");
+	assert_cgroup("0::/gone (deleted)", "/gone (deleted)");
+}
+
+static void what_is_no_cgroup_is_not_known(void **state)
+{
+	static const char *const bad[] = {
+		"", "\n", "0", "0::", "0::\n", "0:", "::", "x\n0::y\n", "1:name=systemd:/init\n"};
+
+	(void)state;
+	assert_null(proc_cgroup(root, PID));
+	for (size_t i = 0; i < G_N_ELEMENTS(bad); i++)
+		assert_cgroup(bad[i], NULL);
+}
+
+static void a_cgroup_may_be_as_long_as_a_path(void **state)
+{
+	GString *text = g_string_new("8:pids:/first\n0::");
+
+	(void)state;
+	for (int i = 0; i < 20; i++)
+		g_string_append_printf(text, "/%0200d", i);
+	assert_cgroup(text->str, text->str + strlen("8:pids:/first\n0::"));
+	g_string_free(text, TRUE);
+}
+
 static void an_inode_is_found_among_the_mappings(void **state)
 {
 	(void)state;
@@ -316,6 +360,9 @@ int main(void)
 		TEST(the_innermost_pid_is_found_behind_many_groups),
 		TEST(a_thread_is_in_the_groups_of_its_list),
 		TEST(the_ids_are_the_effective_ones),
+		TEST(the_cgroup_is_of_the_unified_hierarchy_or_the_first_controller),
+		TEST(what_is_no_cgroup_is_not_known),
+		TEST(a_cgroup_may_be_as_long_as_a_path),
 		TEST(an_inode_is_found_among_the_mappings),
 		TEST(our_own_start_is_before_now_and_never_wanders),
 	};
