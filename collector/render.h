@@ -54,7 +54,7 @@ struct cursor {
 	struct survey_tour tour;
 	void *work;
 	GDestroyNotify work_free;
-	size_t work_bytes; /* how much memory that is */
+	size_t work_bytes; /* about what it takes, which counts as the reader's */
 };
 
 /* Before the text is made anew, or when it is wanted no more. */

@@ -49,6 +49,7 @@ bool render_device_ages(struct render *render)
 	if (!sums) {
 		sums = cursor->work = g_new0(struct sums, 1);
 		cursor->work_free = g_free;
+		cursor->work_bytes = sizeof *sums;
 	}
 	sums->now_ns = render->model->now_ns();
 	if (!survey_tour(render->model, render->device, &cursor->tour, take, sums))

@@ -117,8 +117,10 @@ bool render_device_holders(struct render *render)
 		cursor->work = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
 		cursor->work_free = work_free;
 	}
-	if (!survey_tour(render->model, render->device, &cursor->tour, take, render))
+	if (!survey_tour(render->model, render->device, &cursor->tour, take, render)) {
+		cursor->work_bytes = g_hash_table_size(cursor->work) * 2 * sizeof(struct oldest);
 		return false;
+	}
 	write_table(render);
 	cursor_clear(cursor);
 	return true;

@@ -84,8 +84,10 @@ bool render_device_tags(struct render *render)
 		cursor->work_free = work_free;
 		tally_init(cursor->work, TALLY_LIMIT);
 	}
-	if (!survey_tour(render->model, render->device, &cursor->tour, take, cursor->work))
+	if (!survey_tour(render->model, render->device, &cursor->tour, take, cursor->work)) {
+		cursor->work_bytes = tally_bytes(cursor->work);
 		return false;
+	}
 	write_table(render->out, cursor->work, false);
 	cursor_clear(cursor);
 	return true;

@@ -123,6 +123,12 @@ void tally_row_add(struct tally_row *row, uint64_t bytes, uint64_t buffers)
 	add_capped(&row->buffers, buffers);
 }
 
+size_t tally_bytes(const struct tally *tally)
+{
+	return tally->places * sizeof *tally->index +
+	       tally->rows->len * (sizeof(struct tally_row) + sizeof(char[48]));
+}
+
 static gint by_use(gconstpointer a, gconstpointer b)
 {
 	const struct tally_row *left = *(const struct tally_row *const *)a;

@@ -39,6 +39,9 @@ void tally_fini(struct tally *tally);
 struct tally_row *tally_row(struct tally *tally, const char *tag, uint32_t device, enum kind kind);
 void tally_row_add(struct tally_row *row, uint64_t bytes, uint64_t buffers);
 
+/* About what it takes. */
+size_t tally_bytes(const struct tally *tally);
+
 /* The rows (const struct tally_row *) by bytes, most first; then by tag, device and kind. To be
  * freed, and good until the next tally_row(). */
 GPtrArray *tally_by_use(const struct tally *tally);

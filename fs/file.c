@@ -44,8 +44,7 @@ struct file {
 	fuse_req_t opening; /* NULL once the open was answered */
 	GString *text;
 	uint64_t base;  /* offset of the text's first byte */
-	size_t counted; /* bytes of the text, and of what its renderer keeps, that are in the shares
-			 */
+	size_t counted; /* bytes of it, and of what its renderer keeps, that are in the shares */
 	struct cursor cursor;
 	GQueue waiting; /* struct request */
 	bool queued;    /* in fs.making */
@@ -94,7 +93,7 @@ static bool is_trusted(const struct file *file)
 	return file->reader.uid == 0 || file->reader.uid == file->fs->model->owner;
 }
 
-/* Brings the shares up to date with the text; false if it is too much. */
+/* Brings the shares up to date with all that it takes; false if that is too much. */
 static bool file_count(struct file *file)
 {
 	struct reader_share *share = file->share;

@@ -282,6 +282,24 @@ static void what_waits_when_the_mount_goes_is_answered(void **state)
 	assert_int_equal(req_end(read), EIO);
 }
 
+static void what_is_gathered_for_a_text_counts_before_there_is_one(void **state)
+{
+	struct kernel *kernel = *state;
+	struct device *device = world_device(kernel->world, 0, 0, 1000);
+	struct fuse_file_info info;
+	struct fuse_req *req;
+
+	world_hold(kernel->world, hoarder(kernel, MANY), device, 0);
+	req = kernel_open(kernel, kernel_walk(kernel, "device0/tags"), O_RDONLY);
+	assert_int_equal(req->answers, 0);
+	assert_int_not_equal(kernel->fs.text_bytes, 0);
+	req_wait(kernel, req);
+	info = req->info;
+	assert_int_equal(req_end(req), 0);
+	kernel_release(kernel, &info);
+	assert_int_equal(kernel->fs.text_bytes, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -296,6 +314,7 @@ int main(void)
 		KERNEL_TEST(an_opener_that_was_interrupted_leaves_nothing),
 		KERNEL_TEST(who_takes_too_much_gets_no_more_and_others_do),
 		KERNEL_TEST(what_waits_when_the_mount_goes_is_answered),
+		KERNEL_TEST(what_is_gathered_for_a_text_counts_before_there_is_one),
 	};
 
 	return RUN(tests);
