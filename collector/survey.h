@@ -5,7 +5,7 @@
  * for a second; nobody pays while nobody asks. Pure: whoever asks is told to come again.
  *
  * A process's surveys are its own and go with it, or when nobody has asked for SURVEY_KEEP_NS. Each
- * takes up to half a MiB, if the process makes as many tags, devices and kinds as count.
+ * takes up to some half a MiB, if the process makes as many tags, devices and kinds as count.
  */
 #ifndef SURVEY_H
 #define SURVEY_H

@@ -11,7 +11,7 @@ import socket
 from harness import NOBODY, MountTest, run
 
 # Files whose text differs from one moment to the next although nothing happens.
-RESTLESS = re.compile(r"/(status|buffers|summary|snapshot\.json)$")
+RESTLESS = re.compile(r"/(status|history|buffers|summary|snapshot\.json|holders|ages)$")
 
 
 class Tools(MountTest):

@@ -43,6 +43,9 @@ class Tree(MountTest):
             paths[f"{self.device}/{name}"] = 0o644
         for name in ("total", "comm", "uid", "start_time", "peak", "stat", *KINDS):
             paths[f"{self.folder}/{name}"] = 0o444
+        for name in ("users", "cgroups", "commands", f"{self.folder}/tags", f"{self.folder}/cgroup",
+                     *(f"{self.device}/{table}" for table in ("holders", "tags", "ages"))):
+            paths[name] = 0o444
         for kind in KINDS:
             paths[f"{self.device}/{kind}_used"] = 0o444
             paths[f"{self.device}/{kind}_peak"] = 0o644
