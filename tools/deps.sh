@@ -39,6 +39,8 @@ python3-jsonschema file:/usr/lib/python3/dist-packages/jsonschema/__init__.py
 # Of these only one program is wanted. Their packages start services, and again after each boot, so
 # they are not installed: the program is unpacked in build/debian.
 unpack_test='
+inotify-tools command:inotifywait
+entr command:entr
 prometheus unpacked:promtool
 prometheus-node-exporter unpacked:prometheus-node-exporter
 '

@@ -121,7 +121,7 @@ def chosen(patterns):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", default="build", help="where ttmemd and the peers are")
-    parser.add_argument("--limit", type=float, default=300, help="seconds for the whole run")
+    parser.add_argument("--limit", type=float, default=600, help="seconds for the whole run")
     parser.add_argument("--test-limit", type=float, default=40, help="seconds for one test")
     parser.add_argument("--list", action="store_true", help="only name the tests")
     parser.add_argument("pattern", nargs="*")

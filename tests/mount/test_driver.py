@@ -107,7 +107,7 @@ class Processes(TreeTest):
         self.assertEqual(row[1:4] + row[-2:], [str(NOBODY.pw_uid), "untracked", "-", "1", "cat"])
         self.assertEqual(self.daemon.text("summary").count("untracked"), 1)
         self.assertEqual(set(os.listdir(self.daemon.path("pids", pid))),
-                         {"comm", "uid", "start_time", "source", "stat", "device1"})
+                         {"comm", "uid", "start_time", "source", "stat", "cgroup", "device1"})
         self.assertEqual(os.listdir(self.daemon.path("pids", pid, "device1")), ["source"])
         for names in (("source",), ("device1", "source")):
             self.assertEqual(self.daemon.text("pids", pid, *names), "kmd\n")
