@@ -8,12 +8,21 @@
 
 #define HISTORY_SECONDS     900
 #define HISTORY_SECONDS_MAX 86400
+#define NOTIFY_MS           50
+#define NOTIFY_MS_MAX       60000
 
 #define ALLOC_SOCKET  "/tmp/tt_allocation_server.sock"
 #define DRIVER_SYSFS  "/sys/class/tenstorrent"
 #define DRIVER_PROCFS "/proc/driver/tenstorrent"
 
-enum { OPTION_SYSFS = 256, OPTION_PROCFS, OPTION_HISTORY, OPTION_HIDEPID, OPTION_HIDEPID_GROUP };
+enum {
+	OPTION_SYSFS = 256,
+	OPTION_PROCFS,
+	OPTION_HISTORY,
+	OPTION_NOTIFY,
+	OPTION_HIDEPID,
+	OPTION_HIDEPID_GROUP,
+};
 
 const char *argp_program_version = "ttmemd " TTMEM_VERSION;
 
@@ -31,6 +40,8 @@ static const struct argp_option argp_options[] = {
 	 "Keep each device's use of so many seconds, which takes a wake-up a second; 0: do not "
 	 "[900]",
 	 0},
+	{"notify-interval", OPTION_NOTIFY, "MS", 0,
+	 "Tell watchers of a file at most so often, in milliseconds [50]", 0},
 	{"hidepid", OPTION_HIDEPID, "MODE", 0,
 	 "Hide processes from other users: off, noaccess or invisible [off]", 0},
 	{"hidepid-group", OPTION_HIDEPID_GROUP, "GROUP", 0,
@@ -53,14 +64,14 @@ static void set_path(char **path, const char *value)
 	*path = g_canonicalize_filename(value, NULL);
 }
 
-static uint32_t seconds_parse(const char *text, struct argp_state *state)
+static uint32_t number_parse(const char *text, const char *unit, uint32_t from, uint32_t to,
+			     struct argp_state *state)
 {
-	guint64 seconds;
+	guint64 number;
 
-	if (!g_ascii_string_to_unsigned(text, 10, 0, HISTORY_SECONDS_MAX, &seconds, NULL))
-		argp_error(state, "'%s' is no number of seconds from 0 to %d", text,
-			   HISTORY_SECONDS_MAX);
-	return (uint32_t)seconds;
+	if (!g_ascii_string_to_unsigned(text, 10, from, to, &number, NULL))
+		argp_error(state, "'%s' is no number of %s from %u to %u", text, unit, from, to);
+	return (uint32_t)number;
 }
 
 static void set_hidepid(struct options *options, const char *mode, struct argp_state *state)
@@ -96,7 +107,11 @@ static error_t parse_one(int key, char *value, struct argp_state *state)
 		set_path(&options->driver_procfs, value);
 		return 0;
 	case OPTION_HISTORY:
-		options->history_seconds = seconds_parse(value, state);
+		options->history_seconds =
+			number_parse(value, "seconds", 0, HISTORY_SECONDS_MAX, state);
+		return 0;
+	case OPTION_NOTIFY:
+		options->notify_ms = number_parse(value, "milliseconds", 1, NOTIFY_MS_MAX, state);
 		return 0;
 	case OPTION_HIDEPID:
 		set_hidepid(options, value, state);
@@ -156,7 +171,7 @@ int options_parse(struct options *options, int argc, char **argv)
 {
 	static const struct argp argp = {argp_options, parse_one, NULL, doc, NULL, NULL, NULL};
 
-	*options = (struct options){.history_seconds = HISTORY_SECONDS};
+	*options = (struct options){.history_seconds = HISTORY_SECONDS, .notify_ms = NOTIFY_MS};
 	options->shm = g_ptr_array_new_with_free_func(g_free);
 	set_path(&options->driver_sysfs, DRIVER_SYSFS);
 	set_path(&options->driver_procfs, DRIVER_PROCFS);

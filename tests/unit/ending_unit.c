@@ -15,13 +15,16 @@ struct child {
 	int pidfd;
 };
 
-/* A child that waits for a signal, or exits with a status. */
+/* A child that waits for a signal, also one that whoever started the tests ignores, or exits with a
+ * status. */
 static void child_make(struct child *child, int status)
 {
 	*child = (struct child){.model.proc = "/proc"};
 	child->process.pid = fork();
 	assert_true(child->process.pid >= 0);
 	if (!child->process.pid) {
+		signal(SIGHUP, SIG_DFL);
+		signal(SIGTERM, SIG_DFL);
 		if (status < 0)
 			pause();
 		_exit(status);
