@@ -312,6 +312,32 @@ class Costs(Case):
         # A bell that was armed while somebody read may ring, once for each.
         self.assertLessEqual(switches() - before, len(peers) + 3)
 
+    def test_regions_that_change_wake_nobody_who_is_not_asked(self):
+        from test_sim import BUSY, Region, Sim
+        shm = f"{self.daemon.dir}/shm"
+        os.mkdir(shm)
+        self.daemon.process.terminate()
+        self.daemon.process.wait()
+        self.daemon.options = ("--history=0", "--shm", shm)
+        self.daemon.start()
+        sim = Sim("--as", "tt-metal", "--shm", shm, *BUSY)
+        eventually(lambda: self.daemon.exists("pids", sim.pid))
+        path = f"{shm}/{os.listdir(shm)[0]}"
+        self.settle()
+
+        def switches():
+            with open(f"/proc/{self.daemon.pid}/status", encoding="ascii") as file:
+                return int(re.search(r"\nvoluntary_ctxt_switches:\s+(\d+)", file.read())[1])
+
+        eventually(lambda: self.sleeps(switches), "the daemon to sleep", 20)
+        before, stamps = switches(), set()
+        while len(stamps) < 200:
+            stamps.add(Region(path, 4).get("Q", 8))
+        self.assertLessEqual(switches() - before, 3)
+        self.assertIn("l1", os.listdir(self.daemon.path("pids", sim.pid)))
+        sim.destroy()
+        os.unlink(path)
+
     @staticmethod
     def sleeps(switches):
         before = switches()
