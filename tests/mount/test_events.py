@@ -59,6 +59,7 @@ class Comings(EventsTest):
     def test_how_a_process_ended_is_said_where_it_is_known(self):
         def ended(command=None):
             user = self.holder()
+            eventually(lambda: self.daemon.exists("pids", user.pid))
             if command is None:
                 user.kill()
             else:
