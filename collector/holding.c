@@ -318,3 +318,12 @@ void holding_last_failure(const struct holding *holding, enum kind kind, struct 
 	if (failure.largest_free_bytes && failure.time_ns > newest->time_ns)
 		*newest = failure;
 }
+
+uint64_t device_largest_free(const struct device *device, enum kind kind)
+{
+	struct failure newest = {0};
+
+	for (guint i = 0; i < device->users->len; i++)
+		holding_last_failure(device->users->pdata[i], kind, &newest);
+	return newest.largest_free_bytes;
+}

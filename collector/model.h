@@ -305,6 +305,10 @@ uint64_t holding_peak(const struct holding *holding, enum kind kind, uint64_t us
 /* The newest request that failed there, if it is newer and says how much was free. */
 void holding_last_failure(const struct holding *holding, enum kind kind, struct failure *newest);
 
+/* The largest free block at the newest such request of a process that is still there; 0: not known.
+ */
+uint64_t device_largest_free(const struct device *device, enum kind kind);
+
 /* The highest sum over devices, never below what is in use, nor below what it was before. */
 uint64_t process_peak(const struct model *model, struct process *process, enum kind kind,
 		      uint64_t used_bytes);

@@ -89,7 +89,7 @@ render_fn render_version, render_status, render_summary, render_sources, render_
 render_fn render_device_arch, render_device_board, render_device_asic_id, render_device_pci,
 	render_device_remote, render_device_total, render_device_free, render_device_used,
 	render_device_peak, render_device_stat, render_device_serial, render_device_firmware,
-	render_device_numa_node, render_device_capacity_source;
+	render_device_numa_node, render_device_capacity_source, render_device_largest_free;
 
 /* render_events.c */
 render_fn render_events, render_device_events, render_device_high, render_device_oom,

@@ -84,6 +84,14 @@ bool render_device_free(struct render *render)
 	return value(render, rest(device_capacity(render->device, render->kind), used_now(render)));
 }
 
+/* Who said it may have gone since the file was found: then there is nothing to say. */
+bool render_device_largest_free(struct render *render)
+{
+	uint64_t bytes = device_largest_free(render->device, render->kind);
+
+	return bytes ? value(render, bytes) : true;
+}
+
 bool render_device_used(struct render *render)
 {
 	return value(render, used_now(render));

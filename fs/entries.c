@@ -56,6 +56,11 @@ static bool has_capacity(const struct spot *dir, enum kind kind)
 	return device_capacity(dir->device, kind);
 }
 
+static bool has_largest_free(const struct spot *dir, enum kind kind)
+{
+	return device_largest_free(dir->device, kind);
+}
+
 static bool has_any_capacity(const struct spot *dir, enum kind kind)
 {
 	(void)kind;
@@ -181,6 +186,10 @@ static const struct entry device_entries[] = {
 	 .render = render_device_free,
 	 .kind = (enum kind)TTMEM_DRAM,
 	 .exists = has_capacity},
+	{.name = "dram_largest_free",
+	 .render = render_device_largest_free,
+	 .kind = (enum kind)TTMEM_DRAM,
+	 .exists = has_largest_free},
 	{.name = "l1_total",
 	 .render = render_device_total,
 	 .kind = (enum kind)TTMEM_L1,

@@ -234,6 +234,25 @@ class Failures(EventsTest):
         self.assertEqual(self.daemon.text(self.device, "oom"), before)
         self.assertNotIn("largest_free", before)
 
+    def test_the_largest_free_block_is_the_newest_that_a_process_has_told(self):
+        name = (self.device, "dram_largest_free")
+        self.assertFalse(self.daemon.exists(*name))
+        self.user("fail 0 l1 999 77")
+        self.user("fail 0 dram 999 0")  # it does not say
+        self.assertFalse(self.daemon.exists(*name))
+        self.user("fail 0 dram 999 4096")
+        self.assertEqual(self.daemon.value(*name), 4096)
+        other = self.holder()
+        other("fail 0 dram 999 512")
+        self.assertEqual(self.daemon.value(*name), 512)
+        other.kill()
+        self.wait_gone(other.pid)
+        self.assertEqual(self.daemon.value(*name), 4096)
+        self.user.kill()
+        self.wait_gone(self.user.pid)
+        self.assertFalse(self.daemon.exists(*name))
+        self.assertNotIn("dram_largest_free", os.listdir(self.daemon.path(self.device)))
+
     def test_the_last_words_of_a_process_are_heard(self):
         """It comes to a device, fails there and is gone before anybody has looked."""
         user = self.peer()

@@ -20,6 +20,7 @@ class Tree(MountTest):
         self.user = self.peer(DECLARE, user=NOBODY)
         for number, kind in enumerate(KINDS):
             self.user(f"alloc 0 {kind} 0x1000 {1000 + number} tag{number}")
+        self.user("fail 0 dram 999999 4096")
         self.device = os.path.basename(self.by("by-asic", lambda name: int(name, 16) == ASIC))
         self.folder = f"pids/{self.user.pid}"
 
@@ -36,8 +37,8 @@ class Tree(MountTest):
                  self.device: 0o555,
                  f"{self.device}/pids": 0o555, f"{self.device}/stat": 0o444, self.folder: 0o555,
                  f"{self.folder}/buffers": 0o400, f"{self.folder}/{self.device}": 0o555}
-        for name in ("arch", "board", "asic_id", "pci", "dram_total", "dram_free", "l1_total",
-                     "events", "history"):
+        for name in ("arch", "board", "asic_id", "pci", "dram_total", "dram_free",
+                     "dram_largest_free", "l1_total", "events", "history"):
             paths[f"{self.device}/{name}"] = 0o444
         for name in ("dram_high", "l1_high"):
             paths[f"{self.device}/{name}"] = 0o644
@@ -97,6 +98,7 @@ class Tree(MountTest):
         self.assertEqual(self.daemon.value(self.device, "dram_total"), DRAM_TOTAL)
         self.assertEqual(self.daemon.value(self.device, "l1_total"), L1_TOTAL)
         self.assertEqual(self.daemon.value(self.device, "dram_free"), DRAM_TOTAL - 1000)
+        self.assertEqual(self.daemon.value(self.device, "dram_largest_free"), 4096)
 
     def test_a_device_says_what_it_is(self):
         self.assertEqual(self.daemon.text(self.device, "arch"), "wormhole_b0\n")
@@ -187,7 +189,8 @@ class Tree(MountTest):
         device, = (name for name in os.listdir(self.daemon.path("pids", stranger.pid))
                    if name.startswith("device"))
         names = os.listdir(self.daemon.path(device))
-        for name in ("arch", "board", "asic_id", "pci", "dram_total", "dram_free", "l1_total"):
+        for name in ("arch", "board", "asic_id", "pci", "dram_total", "dram_free",
+                     "dram_largest_free", "l1_total"):
             self.assertNotIn(name, names)
             with self.assertRaises(FileNotFoundError):
                 self.daemon.text(device, name)

@@ -62,12 +62,15 @@ static void odd_names_are_not_found(void **state)
 
 static void what_is_not_known_of_a_device_has_no_file(void **state)
 {
-	static const char *const names[] = {"arch",   "board",      "asic_id",   "pci",
-					    "remote", "dram_total", "dram_free", "l1_total"};
+	static const char *const names[] = {"arch",      "board",    "asic_id",
+					    "pci",       "remote",   "dram_total",
+					    "dram_free", "l1_total", "dram_largest_free"};
 	struct world *world = *state;
 	char path[64];
 
 	populate(world);
+	fake_of(model_process_by_pid(&world->model, 1))->failures[0][TTMEM_DRAM] =
+		(struct failure){.time_ns = 5, .largest_free_bytes = 77};
 	for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
 		snprintf(path, sizeof path, "device0/%s", names[i]);
 		assert_int_not_equal(look(&world->model, path), 0);

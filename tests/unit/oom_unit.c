@@ -245,6 +245,27 @@ static void the_report_has_the_request_the_use_and_the_ten_who_held_most(void **
 		    "holder_10 6 1006 30 model\n");
 }
 
+static void the_largest_free_block_is_the_newest_that_was_said(void **state)
+{
+	struct world *world = *state;
+	struct device *device = world_device(world, 0, 0xa, 1000);
+	struct process *first = holder(world, 1, device, 100);
+	struct process *second = holder(world, 2, device, 100);
+	struct subject dram = OF_DEVICE(device, TTMEM_DRAM);
+
+	assert_text(world, render_device_largest_free, dram, "");
+	request_fails(first, TTMEM_DRAM, 200, WORLD_NOW + 2);
+	request_fails(second, TTMEM_DRAM, 300, WORLD_NOW + 1);
+	request_fails(second, TTMEM_L1, 500, WORLD_NOW + 3);
+	assert_text(world, render_device_largest_free, dram, "100\n");
+	request_fails(second, TTMEM_DRAM, 400, WORLD_NOW + 4);
+	assert_text(world, render_device_largest_free, dram, "200\n");
+	fake_of(second)->failures[0][TTMEM_DRAM].largest_free_bytes = 0; /* it does not say */
+	assert_text(world, render_device_largest_free, dram, "100\n");
+	world_leave(world, first);
+	assert_text(world, render_device_largest_free, dram, "");
+}
+
 /* With each look there is a new one, as somebody reads in a loop: a look that needs no report costs
  * one read of each holding, one that does needs three. */
 static void failing_without_end_does_not_slow_the_readers_down(void **state)
@@ -283,6 +304,7 @@ int main(void)
 		TEST(an_index_that_changes_its_device_brings_no_failure_twice),
 		TEST(a_source_that_says_no_more_than_a_count_is_reported_without_the_request),
 		TEST(the_report_has_the_request_the_use_and_the_ten_who_held_most),
+		TEST(the_largest_free_block_is_the_newest_that_was_said),
 		TEST(failing_without_end_does_not_slow_the_readers_down),
 	};
 
