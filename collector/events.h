@@ -28,6 +28,7 @@ struct events {
 struct device_events {
 	uint64_t high;
 	uint64_t oom;
+	uint64_t high_of[KIND_COUNT]; /* the same as `high`, by kind */
 };
 
 struct threshold {

@@ -99,8 +99,13 @@ static bool failures(const struct moment_device *device, enum kind kind, uint64_
 	return true;
 }
 
-/* Those with a sample for each device and kind. A new one is a line here and a function above;
- * device_threshold_events_total and device_oldest_buffer_timestamp_seconds belong at the end. */
+static bool threshold_events(const struct moment_device *device, enum kind kind, uint64_t *value)
+{
+	*value = device->device->events.high_of[kind];
+	return kind == (enum kind)TTMEM_DRAM || kind == (enum kind)TTMEM_L1;
+}
+
+/* Those with a sample for each device and kind. A new one is a line here and a function above. */
 static const struct {
 	struct family family;
 	value_fn *value; /* false: not known */
@@ -127,6 +132,9 @@ static const struct {
 	{{"device_allocation_failures_total", "counter",
 	  "Requests for memory of the device that failed."},
 	 failures},
+	{{"device_threshold_events_total", "counter",
+	  "How often the use went above the device's threshold, of kinds that can have one."},
+	 threshold_events},
 };
 
 static const struct moment_device *device_at(const struct moment *moment, guint i)

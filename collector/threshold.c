@@ -82,6 +82,7 @@ void device_check_thresholds(struct device *device, unsigned int kinds,
 
 		if (is_over && !threshold->is_over) {
 			device->events.high++;
+			device->events.high_of[kind]++;
 			device->model->events.high++;
 		}
 		threshold->is_over = is_over;

@@ -110,6 +110,25 @@ class Texts(Metrics):
         self.assertEqual(self.sample("ttmem_source_up", source="native"), 1)
         self.assertEqual(self.sample("ttmem_source_up", source="alloc-server"), 0)
 
+    def test_crossed_thresholds_count_by_kind(self):
+        user = self.holder(size=1000)
+        device, = self.daemon.devices()
+        name, number = "ttmem_device_threshold_events_total", device.removeprefix("device")
+        for kind, limit in (("dram", 4000), ("l1", 50)):
+            with open(self.daemon.path(device, f"{kind}_high"), "w", encoding="ascii") as file:
+                file.write(f"{limit}\n")
+        for _ in range(2):
+            user("alloc 0 dram 0x2000 5000 x")
+            self.samples()
+            user("free 0 dram 0x2000")
+            self.samples()
+        self.assertEqual(self.sample(name, device=number, kind="dram"), 2)
+        self.assertEqual(self.sample(name, device=number, kind="l1"), 0)
+        user("alloc 0 l1 0x2000 51 x")
+        self.assertEqual(self.sample(name, device=number, kind="l1"), 1)
+        self.assertEqual(self.daemon.flat(device, "events")["high"], "3")
+        self.assertChecked()
+
     def test_processes_of_one_name_are_one_group(self):
         peers = [self.holder(size=size) for size in (1, 20, 300)]
         peers[2]("name other")

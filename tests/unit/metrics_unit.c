@@ -90,6 +90,22 @@ static void a_device_has_a_sample_in_each_family(void **state)
 			  "comm=\"worker\"} 400");
 }
 
+static void crossed_thresholds_count_by_kind(void **state)
+{
+	struct world *world = *state;
+	struct device *device = world_device(world, 0, 0, 1000);
+	struct process *process = holder(world, 1, device, 0);
+
+	assert_has(world, "ttmem_device_threshold_events_total{device=\"0\",kind=\"dram\"} 0");
+	assert_has_not(world, "threshold_events_total{device=\"0\",kind=\"cb\"}");
+	device_set_threshold(device, (enum kind)TTMEM_L1, "10", 2);
+	world_set(process, 0, TTMEM_L1, 11, 1);
+	assert_has(world, "ttmem_device_threshold_events_total{device=\"0\",kind=\"l1\"} 1");
+	assert_has(world, "ttmem_device_threshold_events_total{device=\"0\",kind=\"dram\"} 0");
+	device_set_threshold(device, (enum kind)TTMEM_L1, "max", 3);
+	assert_has(world, "ttmem_device_threshold_events_total{device=\"0\",kind=\"l1\"} 1");
+}
+
 static void what_is_not_known_is_left_out(void **state)
 {
 	struct world *world = *state;
@@ -289,6 +305,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(without_devices_there_is_the_daemon_itself),
 		TEST(a_device_has_a_sample_in_each_family),
+		TEST(crossed_thresholds_count_by_kind),
 		TEST(what_is_not_known_is_left_out),
 		TEST(samples_of_a_family_are_together_behind_one_help_and_one_type),
 		TEST(names_are_escaped),

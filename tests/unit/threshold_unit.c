@@ -134,6 +134,8 @@ static void crossing_it_upwards_counts_once_until_the_use_is_no_longer_above(voi
 	assert_int_equal(device->events.high, 1);
 	use(world, TTMEM_DRAM, 1001);
 	assert_int_equal(device->events.high, 2);
+	assert_int_equal(device->events.high_of[DRAM], 2);
+	assert_int_equal(device->events.high_of[L1], 0);
 	assert_int_equal(world->model.events.high, 2);
 }
 
@@ -182,6 +184,8 @@ static void each_kind_and_each_device_has_its_own(void **state)
 	use(world, TTMEM_DRAM, 1001);
 	use(world, TTMEM_TRACE, 1u << 30);
 	assert_int_equal(device->events.high, 2);
+	assert_int_equal(device->events.high_of[DRAM], 1);
+	assert_int_equal(device->events.high_of[L1], 1);
 	assert_int_equal(other->events.high, 0);
 	assert_int_equal(world->model.events.high, 2);
 	assert_int_equal(world->model.thresholds, 3);
