@@ -13,6 +13,7 @@ static void moment_free(void *data)
 	g_array_free(moment->processes, TRUE);
 	g_array_free(moment->holdings, TRUE);
 	g_array_free(moment->groups, TRUE);
+	oldest_fini(&moment->oldest);
 	g_free(moment);
 }
 
@@ -24,6 +25,7 @@ static struct moment *moment_new(void)
 	moment->processes = g_array_new(FALSE, TRUE, sizeof(struct moment_process));
 	moment->holdings = g_array_new(FALSE, TRUE, sizeof(struct moment_holding));
 	moment->groups = g_array_new(FALSE, TRUE, sizeof(struct moment_group));
+	oldest_init(&moment->oldest);
 	return moment;
 }
 
@@ -126,15 +128,24 @@ static void take_all(const struct model *model, struct moment *moment)
 	g_hash_table_destroy(places);
 }
 
-struct moment *moment_get(struct render *render)
+static struct moment *moment_of(struct cursor *cursor)
 {
-	struct cursor *cursor = render->cursor;
-	struct moment *moment = cursor->work;
-
-	if (!moment) {
-		moment = cursor->work = moment_new();
+	if (!cursor->work) {
+		cursor->work = moment_new();
 		cursor->work_free = moment_free;
 	}
+	return cursor->work;
+}
+
+bool moment_gather_oldest(struct render *render)
+{
+	return oldest_gather(&moment_of(render->cursor)->oldest, render->model);
+}
+
+struct moment *moment_get(struct render *render)
+{
+	struct moment *moment = moment_of(render->cursor);
+
 	if (!moment->time_ns) {
 		if (!look_at_names(render->model, moment))
 			return NULL;

@@ -8,6 +8,7 @@
 #ifndef MOMENT_H
 #define MOMENT_H
 
+#include "oldest.h"
 #include "plain.h"
 #include "render.h"
 
@@ -56,9 +57,15 @@ struct moment {
 	GArray *processes; /* struct moment_process, by pid */
 	GArray *holdings;  /* struct moment_holding, process by process */
 	GArray *groups;    /* struct moment_group, if asked for */
-	guint next;        /* the first that the text does not have yet */
-	uint64_t rows;     /* for the text's renderer */
+	struct oldest oldest; /* if asked for */
+	guint next;           /* the first that the text does not have yet */
+	uint64_t rows;        /* for the text's renderer */
 };
+
+/* Called before moment_get() in each slice of a text that is to have the oldest buffers, which are
+ * gathered before the numbers are taken, for that can take long. False: that was enough for this
+ * slice. */
+bool moment_gather_oldest(struct render *render);
 
 /* Called first in each slice of a text. NULL: that was enough for this slice. The moment belongs to
  * the cursor. */

@@ -29,18 +29,35 @@ static void begin(struct writer *writer)
 }
 
 /* Labels are as in "{device=\"0\"}", or empty. */
+static void G_GNUC_PRINTF(2, 0)
+	name_sample(struct writer *writer, const char *labels, va_list arguments)
+{
+	begin(writer);
+	g_string_append_printf(writer->out, "ttmem_%s", writer->family->name);
+	g_string_append_vprintf(writer->out, labels, arguments);
+	g_string_append_c(writer->out, ' ');
+}
+
 static void G_GNUC_PRINTF(3, 4)
 	sample(struct writer *writer, uint64_t value, const char *labels, ...)
 {
 	va_list arguments;
 
-	begin(writer);
-	g_string_append_printf(writer->out, "ttmem_%s", writer->family->name);
 	va_start(arguments, labels);
-	g_string_append_vprintf(writer->out, labels, arguments);
+	name_sample(writer, labels, arguments);
 	va_end(arguments);
-	g_string_append_c(writer->out, ' ');
 	text_number(writer->out, value);
+}
+
+static void G_GNUC_PRINTF(3, 4)
+	sample_time(struct writer *writer, uint64_t ns, const char *labels, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, labels);
+	name_sample(writer, labels, arguments);
+	va_end(arguments);
+	text_time(writer->out, ns);
 }
 
 typedef bool value_fn(const struct moment_device *device, enum kind kind, uint64_t *value);
@@ -156,6 +173,25 @@ static void write_device_family(GString *out, const struct moment *moment,
 				       kind_name((enum kind)kind));
 }
 
+static void write_oldest(GString *out, const struct moment *moment)
+{
+	static const struct family family = {
+		"device_oldest_buffer_timestamp_seconds", "gauge",
+		"When the oldest live buffer was allocated, where all are known and not too many "
+		"to look at; seconds since the epoch."};
+	struct writer writer = {out, &family, false};
+
+	for (guint i = 0; i < moment->devices->len; i++)
+		for (int kind = 0; kind < KIND_COUNT; kind++) {
+			uint32_t device = device_at(moment, i)->device->number;
+			uint64_t ns = oldest_ns(&moment->oldest, device, (enum kind)kind);
+
+			if (ns)
+				sample_time(&writer, ns, "{device=\"%u\",kind=\"%s\"}", device,
+					    kind_name((enum kind)kind));
+		}
+}
+
 static void add_label(GString *labels, const char *name, const char *value)
 {
 	if (*value)
@@ -191,6 +227,7 @@ static void write_devices(GString *out, const struct moment *moment)
 	for (guint i = 0; i < G_N_ELEMENTS(device_families); i++)
 		write_device_family(out, moment, &device_families[i].family,
 				    device_families[i].value);
+	write_oldest(out, moment);
 	writer = (struct writer){out, &processes, false};
 	for (guint i = 0; i < moment->devices->len; i++)
 		sample(&writer, device_at(moment, i)->processes, "{device=\"%u\"}",
@@ -222,11 +259,9 @@ static void write_sources(GString *out, const struct model *model)
 	for (int rank = 0; rank < SOURCE_COUNT; rank++) {
 		const struct source *source = model->by_rank[rank];
 
-		if (!source || !source->last_update_ns)
-			continue;
-		begin(&writer);
-		g_string_append_printf(out, "ttmem_%s{source=\"%s\"} ", updated.name, source->name);
-		text_time(out, source->last_update_ns);
+		if (source && source->last_update_ns)
+			sample_time(&writer, source->last_update_ns, "{source=\"%s\"}",
+				    source->name);
 	}
 }
 
@@ -251,10 +286,10 @@ bool render_metrics(struct render *render)
 	static const struct family family = {
 		"group_memory_used_bytes", "gauge",
 		"Memory that all processes of one name hold on the device."};
-	struct moment *moment = moment_get(render);
 	struct writer writer = {render->out, &family, false};
+	struct moment *moment;
 
-	if (!moment)
+	if (!moment_gather_oldest(render) || !(moment = moment_get(render)))
 		return false;
 	if (!render->cursor->begun) {
 		write_totals(render->out, render->model);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "survey.h"
 
-#define BATCH        512 /* records of one call */
-#define PROCESS_COST 64  /* of visiting a process, in records */
+#define BATCH 512 /* records of one call */
 
 /* A process's finished survey and the one under way; owned by the process. */
 struct surveyor {
@@ -163,6 +162,15 @@ static bool is_good(struct model *model, const struct process *process, uint64_t
 	       process_buffer_estimate(model, process) > SURVEY_FEW;
 }
 
+const struct survey *survey_recent(const struct model *model, const struct process *process,
+				   uint64_t age_ns)
+{
+	const struct survey *done = process->surveyor ? process->surveyor->done : NULL;
+	uint64_t now = model->now_ns();
+
+	return done && now >= done->begun_ns && now - done->begun_ns <= age_ns ? done : NULL;
+}
+
 const struct survey *survey_get(struct model *model, struct process *process, uint64_t *waits_for,
 				struct survey_slice *slice)
 {
@@ -199,7 +207,7 @@ bool survey_tour(struct model *model, const struct device *device, struct survey
 				return false;
 			slice.left -= survey->tally.rows->len;
 		}
-		slice.left -= PROCESS_COST;
+		slice.left -= SURVEY_PROCESS;
 		take(data, holding, survey);
 		tour->last = holding->process->pid;
 		tour->waits_for = 0;

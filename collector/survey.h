@@ -14,8 +14,9 @@
 #include "model.h"
 #include "tally.h"
 
-#define SURVEY_SLICE 8192 /* records that are looked at in one slice: some 1 ms */
-#define SURVEY_TAGS  2048 /* sums by tag, device and kind of one process; see tally.h */
+#define SURVEY_SLICE   8192 /* records that are looked at in one slice: some 1 ms */
+#define SURVEY_PROCESS 64   /* what visiting a process costs, in records */
+#define SURVEY_TAGS    2048 /* sums by tag, device and kind of one process; see tally.h */
 
 #define SURVEY_GOOD_NS 1000000000u
 #define SURVEY_KEEP_NS 10000000000u
@@ -49,6 +50,10 @@ struct survey_slice {
  * the loop goes on. */
 const struct survey *survey_get(struct model *model, struct process *process, uint64_t *waits_for,
 				struct survey_slice *slice);
+
+/* One that is there and no older than `age_ns`. NULL: there is none, and none is begun. */
+const struct survey *survey_recent(const struct model *model, const struct process *process,
+				   uint64_t age_ns);
 
 /* NULL: there were none. */
 const struct survey_place *survey_place(const struct survey *survey, uint32_t device,

@@ -13,7 +13,7 @@ pure='collector/model.c collector/model.h collector/model_internal.h collector/d
 	collector/ledger_*.[ch] collector/native.[ch] collector/source.h
 	collector/alloc.[ch] collector/alloc_[ahrt]*.[ch] collector/alloc_stream.[ch]
 	collector/metal*.[ch] collector/kmd*.[ch] collector/driver_tree.[ch]
-	collector/survey.[ch] collector/tally.[ch] collector/ages.[ch]
+	collector/survey.[ch] collector/tally.[ch] collector/ages.[ch] collector/oldest.[ch]
 	fs/tree.[ch] fs/list.c fs/entries.[ch] fs/access.[ch]'
 
 # $1: pattern of what may not be included; then the files

@@ -25,6 +25,11 @@ def debian_program(name):
     return shutil.which(name) or os.path.join(UNPACKED, name)
 
 
+def allocation_clock():
+    """The library's: CLOCK_REALTIME_COARSE, which is some milliseconds behind."""
+    return time.clock_gettime(5)
+
+
 def unescape(text):
     return re.sub(r"\\(.)", lambda m: "\n" if m[1] == "n" else m[1], text)
 
@@ -128,6 +133,28 @@ class Texts(Metrics):
         self.assertEqual(self.sample(name, device=number, kind="l1"), 1)
         self.assertEqual(self.daemon.flat(device, "events")["high"], "3")
         self.assertChecked()
+
+    def test_the_oldest_buffer_is_told_by_device_and_kind(self):
+        name = "ttmem_device_oldest_buffer_timestamp_seconds"
+        before = allocation_clock() - 0.001  # the text has whole milliseconds
+        first = self.holder()
+        number = self.daemon.devices()[0].removeprefix("device")
+        old = self.sample(name, device=number, kind="dram")
+        eventually(lambda: allocation_clock() > old + 0.002, "a later time")
+        second = self.holder()
+        second("alloc 0 l1 0x1000 5 x")
+        after = allocation_clock()
+        self.assertTrue(before <= old < after)
+        self.assertEqual(self.sample(name, device=number, kind="dram"), old)
+        self.assertTrue(old < self.sample(name, device=number, kind="l1") <= after)
+        self.assertNotIn((name, frozenset({("device", number), ("kind", "cb")})), self.samples())
+        first("free 0 dram 0x1000")
+        self.assertTrue(old < self.sample(name, device=number, kind="dram") <= after)
+        self.assertChecked()
+        for user in (first, second):
+            user.kill()
+            self.wait_gone(user.pid)
+        self.assertNotIn(name, {metric for metric, _ in self.samples()})
 
     def test_processes_of_one_name_are_one_group(self):
         peers = [self.holder(size=size) for size in (1, 20, 300)]

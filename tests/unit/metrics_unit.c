@@ -106,6 +106,26 @@ static void crossed_thresholds_count_by_kind(void **state)
 	assert_has(world, "ttmem_device_threshold_events_total{device=\"0\",kind=\"l1\"} 1");
 }
 
+static void the_oldest_buffer_is_told_by_device_and_kind(void **state)
+{
+	static const struct buffer buffers[] = {
+		{.time_ns = WORLD_NOW, .kind = (enum kind)TTMEM_DRAM},
+		{.time_ns = WORLD_NOW - 7000000000u, .kind = (enum kind)TTMEM_DRAM},
+		{.time_ns = WORLD_NOW - 1000000000u, .kind = (enum kind)TTMEM_CB},
+	};
+	struct world *world = *state;
+	struct process *process = holder(world, 1, world_device(world, 0, 0, 1000), 0);
+
+	assert_has_not(world, "oldest_buffer");
+	fake_of(process)->buffers = buffers;
+	fake_of(process)->buffer_count = G_N_ELEMENTS(buffers);
+	assert_has(world, "ttmem_device_oldest_buffer_timestamp_seconds"
+			  "{device=\"0\",kind=\"dram\"} 1699999993.123");
+	assert_has(world, "ttmem_device_oldest_buffer_timestamp_seconds"
+			  "{device=\"0\",kind=\"cb\"} 1699999999.123");
+	assert_has_not(world, "oldest_buffer_timestamp_seconds{device=\"0\",kind=\"l1\"}");
+}
+
 static void what_is_not_known_is_left_out(void **state)
 {
 	struct world *world = *state;
@@ -306,6 +326,7 @@ int main(void)
 		TEST(without_devices_there_is_the_daemon_itself),
 		TEST(a_device_has_a_sample_in_each_family),
 		TEST(crossed_thresholds_count_by_kind),
+		TEST(the_oldest_buffer_is_told_by_device_and_kind),
 		TEST(what_is_not_known_is_left_out),
 		TEST(samples_of_a_family_are_together_behind_one_help_and_one_type),
 		TEST(names_are_escaped),
