@@ -37,13 +37,24 @@ struct threshold {
 	uint64_t bytes;
 };
 
-#define OOM_HOLDERS 10
+#define OOM_HOLDERS   10
+#define OOM_TAGS      3
+#define OOM_TAG_BYTES 48          /* as in a ledger; a longer one is cut */
+#define OOM_TAGS_NS   5000000000u /* what was found out so long ago is still worth telling */
 
+struct oom_tag {
+	char name[OOM_TAG_BYTES]; /* "-": what has no tag */
+	uint64_t bytes;
+};
+
+/* What is said of memory is said of the kind that was asked for. */
 struct oom_holder {
 	pid_t pid;
 	uid_t uid;
 	char comm[16];
-	uint64_t used_bytes; /* of the kind that was asked for */
+	uint64_t used_bytes;
+	unsigned int tag_count;        /* 0: they could not be had at once */
+	struct oom_tag tags[OOM_TAGS]; /* the largest, most first */
 };
 
 /* The last request of a device that failed, and who held what when we saw that it had. */

@@ -7,6 +7,7 @@
  * one to find out whose it is.
  */
 #include "model_internal.h"
+#include "survey.h"
 #include <string.h>
 
 /* The last of the failures that a look has found. */
@@ -94,7 +95,39 @@ static void rank_insert(struct rank *ranks, unsigned int *count, const struct ra
 	ranks[at] = *rank;
 }
 
-/* What their largest tags are could be said here, too, by whoever surveys the buffers. */
+static void tag_insert(struct oom_holder *holder, const struct tally_row *row)
+{
+	unsigned int at = holder->tag_count;
+	struct oom_tag tag = {.bytes = row->bytes};
+
+	g_strlcpy(tag.name, row->tag ? row->tag : "-", sizeof tag.name);
+	while (at && holder->tags[at - 1].bytes < tag.bytes)
+		at--;
+	if (at == OOM_TAGS)
+		return;
+	holder->tag_count = MIN(holder->tag_count + 1, OOM_TAGS);
+	memmove(&holder->tags[at + 1], &holder->tags[at],
+		(holder->tag_count - at - 1) * sizeof *holder->tags);
+	holder->tags[at] = tag;
+}
+
+/* We are called from within all kinds of reads, which are not to wait. */
+static void add_tags(struct oom_holder *holder, const struct holding *from, enum kind kind)
+{
+	struct survey *own;
+	const struct survey *survey =
+		survey_at_once(from->device->model, from->process, OOM_TAGS_NS, &own);
+
+	for (guint i = 0; survey && i < survey->tally.rows->len; i++) {
+		const struct tally_row *row =
+			&g_array_index(survey->tally.rows, struct tally_row, i);
+
+		if (row->device == from->device->number && row->kind == kind && row->bytes)
+			tag_insert(holder, row);
+	}
+	survey_free(own);
+}
+
 static void oom_add_holders(struct oom *oom, const struct device *device)
 {
 	struct rank ranks[OOM_HOLDERS];
@@ -110,8 +143,10 @@ static void oom_add_holders(struct oom *oom, const struct device *device)
 		if (rank.used_bytes)
 			rank_insert(ranks, &count, &rank);
 	}
-	for (unsigned int i = 0; i < count; i++)
+	for (unsigned int i = 0; i < count; i++) {
 		describe(ranks[i].holding, ranks[i].used_bytes, &oom->holders[i]);
+		add_tags(&oom->holders[i], ranks[i].holding, oom->kind);
+	}
 	oom->holder_count = count;
 	oom->has_holders = true;
 }

@@ -60,6 +60,12 @@ static void oom_holder(GString *out, unsigned int number, const struct oom_holde
 	plain_text(comm, holder->comm, sizeof comm, true);
 	g_string_append_printf(out, "holder_%u %d %u %lu %s\n", number, (int)holder->pid,
 			       holder->uid, holder->used_bytes, *comm ? comm : "-");
+	if (!holder->tag_count)
+		return;
+	g_string_append_printf(out, "holder_%u_tags", number);
+	for (unsigned int i = 0; i < holder->tag_count; i++)
+		g_string_append_printf(out, " %s=%lu", holder->tags[i].name, holder->tags[i].bytes);
+	g_string_append_c(out, '\n');
 }
 
 static void oom_request(GString *out, const struct oom *oom)

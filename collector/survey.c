@@ -25,7 +25,7 @@ static struct survey *survey_new(struct model *model)
 	return survey;
 }
 
-static void survey_free(struct survey *survey)
+void survey_free(struct survey *survey)
 {
 	if (!survey)
 		return;
@@ -128,19 +128,26 @@ static void count(struct survey *survey, const struct buffer *buffer)
 }
 
 /* Free places are work, too: what counts is how many could have been. True at the end. */
+static bool walk(const struct model *model, const struct process *process, struct survey *survey,
+		 struct buffer_cursor *cursor, struct survey_slice *slice)
+{
+	struct buffer rows[BATCH];
+
+	while (!cursor->done && slice->left > 0) {
+		size_t found = process_buffers(model, process, cursor, rows, BATCH);
+
+		for (size_t i = 0; i < found; i++)
+			count(survey, &rows[i]);
+		slice->left -= BATCH;
+	}
+	return cursor->done;
+}
+
 static bool go_on(struct model *model, struct process *process, struct survey_slice *slice)
 {
 	struct surveyor *surveyor = process->surveyor;
-	struct buffer rows[BATCH];
 
-	while (!surveyor->cursor.done && slice->left > 0) {
-		size_t found = process_buffers(model, process, &surveyor->cursor, rows, BATCH);
-
-		for (size_t i = 0; i < found; i++)
-			count(surveyor->next, &rows[i]);
-		slice->left -= BATCH;
-	}
-	if (!surveyor->cursor.done)
+	if (!walk(model, process, surveyor->next, &surveyor->cursor, slice))
 		return false;
 	survey_free(surveyor->done);
 	surveyor->done = surveyor->next;
@@ -169,6 +176,23 @@ const struct survey *survey_recent(const struct model *model, const struct proce
 	uint64_t now = model->now_ns();
 
 	return done && now >= done->begun_ns && now - done->begun_ns <= age_ns ? done : NULL;
+}
+
+const struct survey *survey_at_once(struct model *model, const struct process *process,
+				    uint64_t age_ns, struct survey **own)
+{
+	struct survey_slice slice = {SURVEY_SLICE};
+	struct buffer_cursor cursor = {0};
+
+	*own = NULL;
+	if (process_buffer_estimate(model, process) > SURVEY_FEW)
+		return survey_recent(model, process, age_ns);
+	*own = survey_new(model);
+	if (walk(model, process, *own, &cursor, &slice))
+		return *own;
+	survey_free(*own); /* it has grown since */
+	*own = NULL;
+	return survey_recent(model, process, age_ns);
 }
 
 const struct survey *survey_get(struct model *model, struct process *process, uint64_t *waits_for,

@@ -51,6 +51,13 @@ struct survey_slice {
 const struct survey *survey_get(struct model *model, struct process *process, uint64_t *waits_for,
 				struct survey_slice *slice);
 
+/* For who can neither wait nor do long work, and may be called while others use a survey: that of a
+ * process of few records, made now, which is the caller's to free, or a survey_recent(). `own` is
+ * set to the former, or NULL. */
+const struct survey *survey_at_once(struct model *model, const struct process *process,
+				    uint64_t age_ns, struct survey **own);
+void survey_free(struct survey *survey); /* NULL will do */
+
 /* One that is there and no older than `age_ns`. NULL: there is none, and none is begun. */
 const struct survey *survey_recent(const struct model *model, const struct process *process,
 				   uint64_t age_ns);

@@ -216,6 +216,29 @@ class Failures(EventsTest):
         self.assertGreaterEqual(float(report["seen"]) + 0.02, float(report["time"]))
         self.assertEvents(oom=1)
 
+    def test_holders_are_reported_with_their_largest_tags(self):
+        other = self.holder(size=100)
+        for number, (size, tag) in enumerate(((300, "kv_cache"), (60, "act"), (1, "x"), (7, "")), 2):
+            other(f"alloc 0 dram {number:#x}000 {size} {tag}".rstrip())
+        other("alloc 0 l1 0x9000 5000 circular")
+        self.user("fail 0 dram 999999 4096")
+        report = self.report()
+        self.assertEqual(report["holder_1_tags"], "weights=1000")
+        self.assertEqual(report["holder_2_tags"], "kv_cache=300 weights=100 act=60")
+        self.user("fail 0 l1 999999 4096")
+        self.assertEqual(self.report()["holder_1_tags"], "circular=5000")
+        self.assertNotIn("holder_2", self.report())
+
+    def test_a_holder_of_many_buffers_is_reported_without_its_tags(self):
+        """To look at them would take long."""
+        other = self.holder(size=70000)
+        other("fill 0 dram 5000 64 0x100000")
+        self.user("fail 0 dram 999999 4096")
+        report = self.report()
+        self.assertTrue(report["holder_1"].startswith(f"{other.pid} "))
+        self.assertNotIn("holder_1_tags", report)
+        self.assertEqual(report["holder_2_tags"], "weights=1000")
+
     def test_each_failure_counts_once_whoever_reads(self):
         self.user("fail 0 dram 1 1")
         self.user("fail 0 l1 2 2")

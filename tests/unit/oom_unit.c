@@ -245,6 +245,116 @@ static void the_report_has_the_request_the_use_and_the_ten_who_held_most(void **
 		    "holder_10 6 1006 30 model\n");
 }
 
+/* The last line of the report: "" if that is not about tags. */
+static char *tags_of_report(struct world *world, struct device *device)
+{
+	char *text = world_text(world, render_device_oom, OF_DEVICE(device, 0), NULL);
+	char *tags = strstr(text, "\nholder_1_tags ");
+
+	tags = g_strdup(tags ? tags + 1 : "");
+	g_free(text);
+	return tags;
+}
+
+static void assert_tags(struct world *world, struct device *device, const char *want)
+{
+	char *tags = tags_of_report(world, device);
+
+	assert_string_equal(tags, want);
+	g_free(tags);
+}
+
+#define DRAM ((enum kind)TTMEM_DRAM)
+
+static void the_largest_tags_of_a_holder_are_those_of_this_device_and_kind(void **state)
+{
+	static const struct buffer buffers[] = {
+		{.size_bytes = 20, .kind = DRAM, .tag = "weights"},
+		{.size_bytes = 45, .kind = DRAM, .tag = "kv_cache"},
+		{.size_bytes = 30, .kind = DRAM, .tag = "weights"},
+		{.size_bytes = 9, .kind = DRAM, .tag = "small"},
+		{.size_bytes = 46, .kind = DRAM, .tag = "a=b"},
+		{.size_bytes = 10, .kind = DRAM},
+		{.size_bytes = 999, .kind = (enum kind)TTMEM_L1, .tag = "other kind"},
+		{.size_bytes = 999, .kind = DRAM, .tag = "other device", .device = 1},
+	};
+	struct world *world = *state;
+	struct device *device = world_device(world, 0, 0xa, 1000);
+	struct process *process = holder(world, 1, device, 160);
+
+	world_hold(world, process, world_device(world, 1, 0xb, 1000), 1);
+	fake_of(process)->buffers = buffers;
+	request_fails(process, TTMEM_DRAM, 5000, WORLD_NOW);
+	device_look(device);
+	assert_tags(world, device, "");
+	fake_of(process)->buffer_count = 1;
+	request_fails(process, TTMEM_DRAM, 5000, WORLD_NOW);
+	device_look(device);
+	assert_tags(world, device, "holder_1_tags weights=20\n");
+	fake_of(process)->buffer_count = G_N_ELEMENTS(buffers);
+	request_fails(process, TTMEM_DRAM, 5000, WORLD_NOW);
+	device_look(device);
+	assert_tags(world, device, "holder_1_tags weights=50 a=b=46 kv_cache=45\n");
+	fake_of(process)->buffers += 5;
+	fake_of(process)->buffer_count -= 5;
+	request_fails(process, TTMEM_DRAM, 5000, WORLD_NOW);
+	device_look(device);
+	assert_tags(world, device, "holder_1_tags -=10\n");
+}
+
+static void of_a_process_of_many_buffers_only_what_was_just_found_is_told(void **state)
+{
+	struct world *world = *state;
+	struct device *device = world_device(world, 0, 0xa, 1000);
+	struct process *process = holder(world, 1, device, 160);
+	struct buffer *buffers = g_new0(struct buffer, SURVEY_FEW + 1);
+	struct survey_slice slice = {SURVEY_SLICE};
+	const struct survey *survey;
+	uint64_t waits_for = 0;
+
+	g_ptr_array_add(world->fakes, buffers);
+	for (int i = 0; i <= SURVEY_FEW; i++)
+		buffers[i] = (struct buffer){.size_bytes = 2, .kind = DRAM, .tag = "t"};
+	fake_of(process)->buffers = buffers;
+	fake_of(process)->buffer_count = SURVEY_FEW + 1;
+	request_fails(process, TTMEM_DRAM, 5000, WORLD_NOW);
+	device_look(device);
+	assert_tags(world, device, "");
+	assert_null(process->surveyor); /* none was begun */
+	survey = survey_get(&world->model, process, &waits_for, &slice);
+	world_now_ns += OOM_TAGS_NS;
+	request_fails(process, TTMEM_DRAM, 5000, world_now_ns);
+	device_look(device);
+	assert_tags(world, device, "holder_1_tags t=4098\n");
+	assert_int_equal(survey->tally.rows->len, 1); /* who uses one keeps it */
+	world_now_ns++;
+	request_fails(process, TTMEM_DRAM, 5000, world_now_ns);
+	device_look(device);
+	assert_tags(world, device, "");
+}
+
+/* As in a table that is being made: a read shows the failure while a survey is in use. */
+static void a_report_leaves_the_surveys_of_others_alone(void **state)
+{
+	static const struct buffer buffer = {.size_bytes = 7, .kind = DRAM, .tag = "t"};
+	struct world *world = *state;
+	struct device *device = world_device(world, 0, 0xa, 1000);
+	struct process *process = holder(world, 1, device, 7);
+	struct survey_slice slice = {SURVEY_SLICE};
+	const struct survey *survey;
+	uint64_t waits_for = 0;
+
+	fake_of(process)->buffers = &buffer;
+	fake_of(process)->buffer_count = 1;
+	survey = survey_get(&world->model, process, &waits_for, &slice);
+	request_fails(process, TTMEM_DRAM, 5000, WORLD_NOW);
+	device_look(device);
+	assert_int_equal(survey->tally.rows->len, 1);
+	assert_tags(world, device, "holder_1_tags t=7\n");
+	world_leave(world, process);
+	assert_tags(world, device, "holder_1_tags t=7\n");
+}
+
 static void the_largest_free_block_is_the_newest_that_was_said(void **state)
 {
 	struct world *world = *state;
@@ -304,6 +414,9 @@ int main(void)
 		TEST(an_index_that_changes_its_device_brings_no_failure_twice),
 		TEST(a_source_that_says_no_more_than_a_count_is_reported_without_the_request),
 		TEST(the_report_has_the_request_the_use_and_the_ten_who_held_most),
+		TEST(the_largest_tags_of_a_holder_are_those_of_this_device_and_kind),
+		TEST(of_a_process_of_many_buffers_only_what_was_just_found_is_told),
+		TEST(a_report_leaves_the_surveys_of_others_alone),
 		TEST(the_largest_free_block_is_the_newest_that_was_said),
 		TEST(failing_without_end_does_not_slow_the_readers_down),
 	};
