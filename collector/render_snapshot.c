@@ -78,6 +78,35 @@ static json_t *device_kind_json(const struct moment_device *device, enum kind ki
 	return json;
 }
 
+static json_t *events_json(const struct device_events *events)
+{
+	json_t *json = json_object();
+
+	json_set_number(json, "high", events->high);
+	json_set_number(json, "oom", events->oom);
+	return json;
+}
+
+/* Null is `max`. */
+static json_t *thresholds_json(const struct device *device)
+{
+	static const enum kind kinds[] = {(enum kind)TTMEM_DRAM, (enum kind)TTMEM_L1};
+	json_t *json = json_object();
+
+	for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++) {
+		const struct threshold *threshold = &device->thresholds[kinds[i]];
+		json_t *one = json_object();
+
+		if (threshold->is_set)
+			json_set_number(one, "high", threshold->bytes);
+		else
+			json_object_set_new_nocheck(one, "high", json_null());
+		json_set_number(one, "events", device->events.high_of[kinds[i]]);
+		json_object_set_new_nocheck(json, kind_name(kinds[i]), one);
+	}
+	return json;
+}
+
 static json_t *device_json(const struct moment_device *device)
 {
 	json_t *json = json_object(), *kinds = json_object();
@@ -94,6 +123,8 @@ static json_t *device_json(const struct moment_device *device)
 		json_set_text(json, "capacity_source",
 			      device_capacity_is_from_table(device->device) ? "table" : "client");
 	json_set_number(json, "processes", device->processes);
+	json_object_set_new_nocheck(json, "events", events_json(&device->device->events));
+	json_object_set_new_nocheck(json, "thresholds", thresholds_json(device->device));
 	json_object_set_new_nocheck(json, "kinds", kinds);
 	return json;
 }

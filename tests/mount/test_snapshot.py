@@ -87,6 +87,7 @@ class Documents(Snapshots):
         refused(lambda bad: bad["processes"][0].update(pid="1"))
         refused(lambda bad: bad["processes"][0]["devices"][0]["kinds"].update(hbm={}))
         refused(lambda bad: bad["devices"][0]["kinds"]["dram"].update(used_bytes=-1))
+        refused(lambda bad: bad["devices"][0]["thresholds"]["dram"].update(high="max"))
 
     def test_it_says_what_the_files_say(self):
         user = self.peer("declare 0 asic=0xA51C pci=0000:01:00.0 arch=wormhole_b0 board=n300 "
@@ -119,6 +120,24 @@ class Documents(Snapshots):
         self.assertEqual({s["name"]: s["state"] for s in snapshot["sources"]},
                          {row[0]: row[1] for row in (line.split() for line in self.daemon.text(
                              "sources").splitlines()[1:])})
+
+    def test_events_and_thresholds_are_those_of_the_files(self):
+        user = self.holder(size=1000)
+        name, = self.daemon.devices()
+        device, = self.snapshot()["devices"]
+        self.assertEqual(device["thresholds"], {"dram": {"high": None, "events": 0},
+                                                "l1": {"high": None, "events": 0}})
+        with open(self.daemon.path(name, "dram_high"), "w", encoding="ascii") as file:
+            file.write("4000\n")
+        user("alloc 0 dram 0x2000 5000 x")
+        user("fail 0 dram 9 5")
+        device, = self.snapshot()["devices"]
+        self.assertEqual(device["thresholds"], {"dram": {"high": 4000, "events": 1},
+                                                "l1": {"high": None, "events": 0}})
+        self.assertEqual({key: str(count) for key, count in device["events"].items()},
+                         self.daemon.flat(name, "events"))
+        self.assertEqual(device["events"], {"high": 1, "oom": 1})
+        self.assertValid()
 
     def test_names_come_back_as_they_are(self):
         user = self.holder()

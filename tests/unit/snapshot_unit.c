@@ -88,7 +88,7 @@ static void a_device_has_all_that_is_known_of_it(void **state)
 	fake_of(process)->amounts[0][TTMEM_DRAM].allocated_bytes = 700;
 	fake_of(process)->amounts[0][TTMEM_DRAM].failures = 3;
 	fake_of(process)->failures[0][TTMEM_DRAM] =
-		(struct failure){.time_ns = 5, .largest_free_bytes = 77};
+		(struct failure){.time_ns = WORLD_NOW, .largest_free_bytes = 77};
 	json = snapshot(world);
 	assert_number(json, "devices 0 device", 2);
 	assert_string(json, "devices 0 asic_id", "00000000001a2b3c");
@@ -110,6 +110,8 @@ static void a_device_has_all_that_is_known_of_it(void **state)
 	assert_number(json, "devices 0 kinds dram failures", 3);
 	assert_number(json, "devices 0 kinds dram unattributed_bytes", 0);
 	assert_number(json, "devices 0 kinds dram largest_free_bytes", 77);
+	assert_number(json, "devices 0 events high", 0);
+	assert_number(json, "devices 0 events oom", 3);
 	assert_int_equal(json_object_size(at(json, "devices 0 kinds")), KIND_COUNT);
 	json_decref(json);
 }
@@ -121,11 +123,33 @@ static void what_is_not_known_of_a_device_has_no_key(void **state)
 
 	holder(world, 1, world_device(world, 0, 0, 1000), 0);
 	json = snapshot(world);
-	assert_int_equal(json_object_size(at(json, "devices 0")), 3);
+	assert_int_equal(json_object_size(at(json, "devices 0")), 5);
 	assert_null(at(json, "devices 0 asic_id"));
 	assert_null(at(json, "devices 0 remote"));
 	assert_null(at(json, "devices 0 kinds dram capacity_bytes"));
 	assert_null(at(json, "devices 0 kinds dram largest_free_bytes"));
+	json_decref(json);
+}
+
+static void thresholds_are_null_until_they_are_set(void **state)
+{
+	struct world *world = *state;
+	struct device *device = world_device(world, 0, 0, 1000);
+	json_t *json;
+
+	world_set(holder(world, 1, device, 0), 0, TTMEM_L1, 11, 1);
+	device_set_threshold(device, (enum kind)TTMEM_L1, "10", 2);
+	json = snapshot(world);
+	assert_true(json_is_null(at(json, "devices 0 thresholds dram high")));
+	assert_number(json, "devices 0 thresholds dram events", 0);
+	assert_number(json, "devices 0 thresholds l1 high", 10);
+	assert_number(json, "devices 0 thresholds l1 events", 1);
+	assert_int_equal(json_object_size(at(json, "devices 0 thresholds")), 2);
+	assert_number(json, "devices 0 events high", 1);
+	json_decref(json);
+	device_set_threshold(device, (enum kind)TTMEM_L1, "18446744073709551615", 20);
+	json = snapshot(world);
+	assert_number(json, "devices 0 thresholds l1 high", INT64_MAX);
 	json_decref(json);
 }
 
@@ -339,6 +363,7 @@ int main(void)
 		TEST(without_devices_there_are_empty_lists),
 		TEST(a_device_has_all_that_is_known_of_it),
 		TEST(what_is_not_known_of_a_device_has_no_key),
+		TEST(thresholds_are_null_until_they_are_set),
 		TEST(a_process_has_what_it_holds_where),
 		TEST(numbers_are_exact_up_to_the_largest_integer),
 		TEST(any_name_can_be_read_back),
