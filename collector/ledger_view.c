@@ -312,9 +312,27 @@ void ledger_view_errors(const struct ledger_view *view, struct recording_errors 
 	errors->unlisted = word_get(&header->unlisted);
 }
 
-/* By way of the file, because nothing is ever mapped for writing. Only the lowest byte changes, so
- * that the word cannot be torn. The fence stands between the store and our next read of a counter,
- * as the owner's stands between its change of one and its look at this word. */
+/*
+ * By way of the file, because nothing is ever mapped for writing. Only the lowest byte changes, so
+ * that the word cannot be torn.
+ *
+ * Why nobody who sleeps misses a change. We empty the bell, arm, fence, read the counters, and
+ * sleep until the bell can be read. A thread of the owner's changes a counter, fences, and looks at
+ * `armed`; if it is set it exchanges it with 0, and rings if that returned 1. Both fences are
+ * sequentially consistent, so one is before the other:
+ * - theirs before ours: our read sees the change;
+ * - ours before theirs: their look sees that we have armed, or that a thread has cleared it since.
+ *   Whoever clears it rings; we wake, arm and read again, and the same is true of that arming.
+ * So a change that the last read before a sleep does not show rings, or another has. Of all threads
+ * that see one arming, one exchange returns 1: it rings once, or EAGAIN says that the bell is full,
+ * which wakes us as well. The bell must be emptied before it is armed: between arming and sleeping
+ * that would take away a ring that was meant for the sleep.
+ *
+ * A ring says "look", not what has changed. So one that comes late, after we have armed again or
+ * disarmed, costs a look too many and nothing else. But as long as its thread stands still between
+ * the exchange and the ring, nobody rings in its place: who must not wait for that looks again by
+ * himself now and then.
+ */
 bool ledger_view_arm(const struct ledger_view *view, bool on)
 {
 	const uint32_t word = on;
