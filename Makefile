@@ -94,6 +94,8 @@ doc-test: all
 	tests/headers.sh
 	python3 tests/ledger_doc.py
 	python3 tests/ledger_doc.py --self-test
+	python3 tests/paths_doc.py
+	python3 tests/paths_doc.py --self-test
 	tests/layers.sh --self-test
 
 # What sanitizers can watch: the units, and the daemon and its peers on real mounts.

@@ -175,6 +175,16 @@ class Thresholds(EventsTest):
         self.write("5", "l1_high")
         self.assertEvents(high=3)
 
+    def test_l1_has_a_threshold_of_its_own(self):
+        self.write("100", "l1_high")
+        self.assertEqual(self.daemon.value(self.device, "l1_high"), 100)
+        self.assertEqual(self.high(), "max\n")
+        self.user("alloc 0 dram 0x2000 5000")
+        self.user("alloc 0 l1 0x2000 100")
+        self.assertEvents(high=0)
+        self.user("alloc 0 l1 0x3000 1")
+        self.assertEvents(high=1)
+
     def test_a_crossing_is_noticed_although_nobody_reads(self):
         """At each look of ours the use is below: it was above at one of the daemon's own."""
         self.write("4000")
