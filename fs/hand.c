@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hand.h"
+#include "deadline.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -59,15 +60,15 @@ static struct hand_job *next_job(struct hand *hand)
 {
 	struct hand_job *job;
 
-	g_mutex_lock(&hand->lock);
+	pthread_mutex_lock(&hand->lock);
 	while (!hand->ending && g_queue_is_empty(&hand->todo))
-		g_cond_wait(&hand->cond, &hand->lock);
+		pthread_cond_wait(&hand->cond, &hand->lock);
 	job = hand->ending ? NULL : g_queue_pop_head(&hand->todo);
-	g_mutex_unlock(&hand->lock);
+	pthread_mutex_unlock(&hand->lock);
 	return job;
 }
 
-static gpointer thread_main(gpointer data)
+static void *thread_main(void *data)
 {
 	struct hand *hand = data;
 	struct hand_job *job;
@@ -79,15 +80,15 @@ static gpointer thread_main(gpointer data)
 	g_atomic_int_set(&hand->tid, (gint)syscall(SYS_gettid));
 	while ((job = next_job(hand))) {
 		work(job);
-		g_mutex_lock(&hand->lock);
+		pthread_mutex_lock(&hand->lock);
 		g_queue_push_tail(&hand->done, job);
-		g_mutex_unlock(&hand->lock);
+		pthread_mutex_unlock(&hand->lock);
 		eventfd_write(hand->bell, 1);
 	}
-	g_mutex_lock(&hand->lock);
+	pthread_mutex_lock(&hand->lock);
 	hand->has_ended = true;
-	g_cond_signal(&hand->cond);
-	g_mutex_unlock(&hand->lock);
+	pthread_cond_signal(&hand->cond);
+	pthread_mutex_unlock(&hand->lock);
 	return NULL;
 }
 
@@ -95,9 +96,9 @@ static struct hand_job *next_done(struct hand *hand)
 {
 	struct hand_job *job;
 
-	g_mutex_lock(&hand->lock);
+	pthread_mutex_lock(&hand->lock);
 	job = g_queue_pop_head(&hand->done);
-	g_mutex_unlock(&hand->lock);
+	pthread_mutex_unlock(&hand->lock);
 	return job;
 }
 
@@ -129,25 +130,30 @@ int hand_init(struct hand *hand, uv_loop_t *loop, const char *name, void *data)
 	if (hand->bell < 0)
 		return -errno;
 	hand->is_open = true;
-	g_mutex_init(&hand->lock);
-	g_cond_init(&hand->cond);
+	pthread_mutex_init(&hand->lock, NULL);
+	deadline_cond_init(&hand->cond);
 	g_queue_init(&hand->todo);
 	g_queue_init(&hand->done);
 	uv_poll_init(loop, &hand->poll, hand->bell);
 	hand->poll.data = hand;
 	uv_poll_start(&hand->poll, UV_READABLE, on_bell);
 	uv_unref((uv_handle_t *)&hand->poll);
-	hand->thread = g_thread_new(name, thread_main, hand);
+	if (pthread_create(&hand->thread, NULL, thread_main, hand)) {
+		uv_close((uv_handle_t *)&hand->poll, NULL);
+		hand->is_open = false;
+		return -EAGAIN;
+	}
+	pthread_setname_np(hand->thread, name);
 	return 0;
 }
 
 void hand_do(struct hand *hand, struct hand_job *job)
 {
 	hand->jobs++;
-	g_mutex_lock(&hand->lock);
+	pthread_mutex_lock(&hand->lock);
 	g_queue_push_tail(&hand->todo, job);
-	g_cond_signal(&hand->cond);
-	g_mutex_unlock(&hand->lock);
+	pthread_cond_signal(&hand->cond);
+	pthread_mutex_unlock(&hand->lock);
 }
 
 bool hand_is(const struct hand *hand, pid_t tid)
@@ -157,15 +163,15 @@ bool hand_is(const struct hand *hand, pid_t tid)
 
 static bool wait_for_end(struct hand *hand)
 {
-	gint64 end = g_get_monotonic_time() + END_WAIT_US;
+	struct timespec end = deadline_after(END_WAIT_US);
 	bool in_time = true;
 
-	g_mutex_lock(&hand->lock);
+	pthread_mutex_lock(&hand->lock);
 	hand->ending = true;
-	g_cond_broadcast(&hand->cond);
+	pthread_cond_broadcast(&hand->cond);
 	while (!hand->has_ended && in_time)
-		in_time = g_cond_wait_until(&hand->cond, &hand->lock, end);
-	g_mutex_unlock(&hand->lock);
+		in_time = deadline_wait(&hand->cond, &hand->lock, &end);
+	pthread_mutex_unlock(&hand->lock);
 	return hand->has_ended;
 }
 
@@ -179,12 +185,12 @@ bool hand_fini(struct hand *hand)
 	uv_close((uv_handle_t *)&hand->poll, NULL);
 	if (!wait_for_end(hand))
 		return false;
-	g_thread_join(hand->thread);
+	pthread_join(hand->thread, NULL);
 	while ((job = g_queue_pop_head(&hand->todo)))
 		g_queue_push_tail(&hand->done, job);
 	take_done(hand);
 	close(hand->bell);
-	g_mutex_clear(&hand->lock);
-	g_cond_clear(&hand->cond);
+	pthread_mutex_destroy(&hand->lock);
+	pthread_cond_destroy(&hand->cond);
 	return true;
 }

@@ -10,6 +10,7 @@
 #define HAND_H
 
 #include <glib.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <sys/types.h>
 #include <uv.h>
@@ -30,9 +31,9 @@ struct hand_job {
 };
 
 struct hand {
-	GThread *thread;
-	GMutex lock; /* over what follows, up to the next comment */
-	GCond cond;
+	pthread_t thread;
+	pthread_mutex_t lock; /* over what follows, up to the next comment */
+	pthread_cond_t cond;
 	GQueue todo; /* struct hand_job */
 	GQueue done;
 	bool ending;
