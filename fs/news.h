@@ -24,6 +24,7 @@
 #define WINDOW_NS        160000000u  /* that, and the kernel's rounding */
 #define POLL_NS          100000000u  /* of sources that do not ring */
 #define SWEEP_NS         1000000000u /* of all, for a bell that was lost with its ringer */
+#define SLACK_NS         2000000u    /* timers come on whole milliseconds, and some a bit early */
 #define INTERVAL_MS      50          /* between two events of a file, unless told otherwise */
 
 struct fs;
@@ -59,7 +60,7 @@ struct news {
 	bool polls;          /* some source does not ring for those who come */
 	uint64_t polled_ns, swept_ns;
 	uint64_t settled_ns; /* when the last look at all watches began... */
-	uint64_t looked_ns;  /* ...and ended, and how long it took */
+	uint64_t looked_ns;  /* ...and ended, and what it cost */
 	uint64_t look_took_ns;
 	bool is_looking;
 	bool is_open;

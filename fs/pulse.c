@@ -114,7 +114,7 @@ static void end_rests(struct fs *fs, uint64_t now)
 	while (g_hash_table_iter_next(&iter, &serial, &rang)) {
 		struct process *process = model_process(fs->model, *(uint64_t *)serial);
 
-		if (process && now - *(uint64_t *)rang < news->interval_ns)
+		if (process && now - *(uint64_t *)rang + SLACK_NS < news->interval_ns)
 			continue;
 		g_hash_table_iter_remove(&iter);
 		if (!process || !follow_process_wanted(news, process))

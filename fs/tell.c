@@ -98,7 +98,7 @@ void tell_if_changed(struct fs *fs, struct follow *follow)
 		follow_drop(fs, follow);
 		return;
 	}
-	if (follow->is_telling || now - follow->told_ns < fs->news.interval_ns) {
+	if (follow->is_telling || now - follow->told_ns + SLACK_NS < fs->news.interval_ns) {
 		wait_for_pulse(fs, follow, now);
 		return;
 	}
