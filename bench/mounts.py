@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import re
 import resource
 import select
 import subprocess
@@ -10,6 +11,8 @@ import tempfile
 import time
 
 READY_SEC = 30
+SETTLE_SEC = 120  # how long the daemon remembers files that were read depends on the machine
+TOOL_SEC = 120
 ATTACH_PROCESS_BYTES = 4 << 20  # what each process of bench/attach.c holds
 
 
@@ -207,6 +210,57 @@ def metal_process(build, directory):
             end(model)
             for name in os.listdir(shm):
                 os.unlink(os.path.join(shm, name))
+
+
+def run_tool(command, directory, output=subprocess.DEVNULL):
+    """Runs a tool of the system in a directory; it must have nothing to complain of."""
+    try:
+        done = subprocess.run(command, cwd=directory, stdin=subprocess.DEVNULL, stdout=output,
+                              stderr=subprocess.PIPE, timeout=TOOL_SEC, check=False,
+                              env=clean_environment() | {"LC_ALL": "C"})
+    except subprocess.TimeoutExpired as error:
+        raise Failed(f"{command[0]}: not done within {TOOL_SEC} s") from error
+    if done.returncode:
+        raise Failed(f"{command[0]}: {done.stderr.decode(errors='replace').strip()[-200:]}")
+
+
+@contextlib.contextmanager
+def memory_copy(tree):
+    """Yields a directory in memory that has a copy of the tree, under the same name."""
+    if not os.access("/dev/shm", os.W_OK):
+        raise Skipped("no access to /dev/shm")
+    with tempfile.TemporaryDirectory(prefix="ttmem-bench-", dir="/dev/shm") as directory:
+        copy = os.path.join(directory, os.path.basename(tree))
+        try:
+            run_tool(["cp", "-r", "--no-preserve=mode", tree, copy], directory)
+        except Failed as error:
+            if "No space left" in str(error):
+                raise Skipped(str(error)) from error
+            raise
+        yield directory
+
+
+def wake_ups(pid):
+    """How often the threads of a process have been woken. One that ends takes its share along."""
+    count = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError), \
+                open(f"/proc/{pid}/task/{task}/status", encoding="ascii", errors="replace") as status:
+            count += int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", status.read(), re.M)[1])
+    return count
+
+
+def settle(pid, most=4):
+    """Waits until a daemon does no more in three seconds than to keep its history; while it still
+    follows files, it looks at them once a second too."""
+    deadline = time.monotonic() + SETTLE_SEC
+    woken = None
+    while woken is None or not 0 <= woken <= most:
+        if time.monotonic() > deadline:
+            raise Failed(f"the daemon was still woken {woken} times in three seconds")
+        before = wake_ups(pid)
+        time.sleep(3)
+        woken = wake_ups(pid) - before
 
 
 def own_memory(pid):

@@ -4,8 +4,10 @@
 import json
 import os
 import subprocess
+import tempfile
+import time
 
-from mounts import Failed, Skipped, clean_environment, own_memory
+from mounts import Failed, Skipped, clean_environment, own_memory, run_tool, wake_ups
 
 EXIT_SKIPPED = 77  # bench/measure.h
 TIMEOUT_SEC = 120
@@ -22,6 +24,11 @@ VARIANTS = {
 PROCESSES = (1, 100, 1000)
 WIDE = (8, 100)  # devices, and processes that each hold memory of all of them
 DOCUMENTS = ("snapshot", "summary")
+WATCHED = 200  # processes whose files change all the time
+CHANGES = 100  # one at a time, in a round
+IDLE_CLIENTS = 100
+# How much history the daemons keep that are to do nothing.
+IDLE = {"idle": [], "idle, no history": ["--history=0"]}
 
 # Something that is there on every kernel comes last.
 SYSFS = ("/sys/kernel/mm/transparent_hugepage/enabled", "/sys/kernel/uevent_seqnum")
@@ -77,6 +84,47 @@ def traffic(build, server, socket, quick):
         return figures | {"memory_bytes": own_memory(server.pid)}
 
     return {"traffic": to_us, "drain": lambda: run_json(program, clean_environment())}
+
+
+def watching(build, mount, socket, quick):
+    """{name: function} of what watches files that change."""
+    programs = os.path.join(build, "bench")
+    environment = clean_environment() | {"TTMEM_SOCKET": socket}
+    latency = [os.path.join(programs, "eventlatency"), "-n", str(CHANGES // 2 if quick else CHANGES),
+               os.path.join(mount, "device0", "dram_used")]
+    rate = [os.path.join(programs, "eventrate"), "-n", str(WATCHED),
+            "-s", "1000" if quick else "3000", mount]
+    return {"latency": lambda: run_json(latency, environment),
+            "rate": lambda: run_json(rate, environment)}
+
+
+def idling(servers, quick):
+    """{name: function} of what counts how often the daemons {name: process} are woken for nothing:
+    all at once, because it takes its time. They must have settled, and nobody may touch them."""
+    seconds = 3 if quick else 10
+
+    def count():
+        pids = {name: server.pid for name, server in servers.items()}
+        before = {name: wake_ups(pid) for name, pid in pids.items()}
+        time.sleep(seconds)
+        return {name: {"wake_ups": wake_ups(pid) - before[name], "seconds": seconds}
+                for name, pid in pids.items()}
+
+    return {"idling": count}
+
+
+def seconds_of(command, directory):
+    """A tool's wall time. Its output goes to a file: grep stops early when nobody sees it."""
+    with tempfile.TemporaryFile() as output:
+        begun = time.monotonic()
+        run_tool(command, directory, output)
+        return time.monotonic() - begun
+
+
+def walk(directory):
+    """What tools take that go through all processes."""
+    return {"ls": seconds_of(["ls", "pids"], directory),
+            "grep": seconds_of(["grep", "-r", ".", "pids"], directory)}
 
 
 def first_readable(candidates):

@@ -21,6 +21,7 @@ import report
 import rows
 
 DESCRIPTORS_PER_CLIENT = 5
+WALKS = 3
 
 
 class Run:
@@ -28,6 +29,8 @@ class Run:
 
     def __init__(self, options, directory, stack):
         self.options, self.directory, self.stack = options, directory, stack
+        self.servers = {}  # number of processes: (server, mount, socket)
+        self.attached = {}  # name: path, of the files to read
         self.rounds = []
         self.problems = {}  # name: (kind, text), the first of each name
 
@@ -74,6 +77,7 @@ class Run:
                 mounts.minimal_file_system(build, self.directory))
         servers = self.start_daemons()
         wide = servers.pop("wide", None)
+        self.servers = servers
         # The many first: should they overflow a backlog, their daemon looks for everybody's
         # processes, and there are none yet but its own.
         for count, server in sorted(servers.items(), reverse=True):
@@ -96,6 +100,36 @@ class Run:
             return programs.traffic(self.options.build, server, socket, self.options.quick)
         return {}
 
+    def start_quiet_daemons(self):
+        """For events and for idling. What others have in shared memory is none of theirs."""
+        servers = {}
+        shm = os.path.join(self.directory, "nobody.shm")
+        os.mkdir(shm)
+        for number, (name, options) in enumerate({"watched": [], **programs.IDLE}.items()):
+            with self.noting(f"ttmemd, {name}"):
+                mounts.raise_descriptor_limit(programs.WATCHED * DESCRIPTORS_PER_CLIENT + 100)
+                servers[name] = self.stack.enter_context(
+                    mounts.daemon(self.options.build, self.directory, f"ttmemd-quiet-{number}",
+                                  "--shm", shm, *options))
+        return servers
+
+    def start_watched(self, server):
+        """One process keeps the device there while those that change something come and go."""
+        with self.noting("watched, with a process"):
+            self.stack.enter_context(mounts.clients(self.options.build, 1, *server))
+            return programs.watching(self.options.build, *server[1:], self.options.quick)
+        return {}
+
+    def start_idling(self, servers):
+        attached = {}
+        for name, server in servers.items():
+            with self.noting(f"{name}, with {programs.IDLE_CLIENTS} attached"):
+                self.stack.enter_context(
+                    mounts.clients(self.options.build, programs.IDLE_CLIENTS, *server))
+                mounts.settle(server[0].pid, 0 if programs.IDLE[name] else 4)
+                attached[name] = server[0]
+        return programs.idling(attached, self.options.quick) if attached else {}
+
     def measure_round(self, measurements):
         """Some measurements can heat up or push out what the next one uses: no fixed order."""
         names = list(measurements)
@@ -106,14 +140,38 @@ class Run:
                 figures[name] = measurements[name]()
         self.rounds.append(figures)
 
+    def measure_walks(self):
+        """Last, and not in every round: they take long, and keep the daemon busy for a while."""
+        count = programs.PROCESSES[-1]
+        if f"ttmemd {count}" not in self.attached:
+            return
+        rounds = self.rounds[:1 if self.options.quick else WALKS]
+        print("files of all processes", file=sys.stderr, flush=True)
+        with self.noting("the files of all processes"):
+            server, mount, _ = self.servers[count]
+            walks = []
+            for _ in rounds:
+                mounts.settle(server.pid)
+                walks.append(programs.walk(mount))
+            with mounts.memory_copy(os.path.join(mount, "pids")) as copy:
+                for figures, walked in zip(rounds, walks):
+                    figures["walk"] = {"ttmemd": walked, "copy": programs.walk(copy)}
+
     def measure(self):
         options = self.options
         measurements = programs.tracking(options.build, self.directory, options.quick)
         measurements |= self.start_traffic()
-        measurements |= programs.reading(options.build, self.start_mounts(), options.quick)
+        quiet = self.start_quiet_daemons()  # before there is any client, as all of them
+        self.attached = self.start_mounts()
+        measurements |= programs.reading(options.build, self.attached, options.quick)
+        watched = quiet.pop("watched", None)
+        measurements |= self.start_idling(quiet)
+        if watched:
+            measurements |= self.start_watched(watched)
         for number in range(options.rounds):
             print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
             self.measure_round(measurements)
+        self.measure_walks()
 
 
 def parse():
@@ -121,7 +179,7 @@ def parse():
     parser.add_argument("--build", default="build", help="where the programs are")
     parser.add_argument("--json", metavar="FILE", help="write the figures there too")
     parser.add_argument("--rounds", type=int, help="default 7, or 3 with --quick")
-    parser.add_argument("--quick", action="store_true", help="some 30 seconds, rough figures")
+    parser.add_argument("--quick", action="store_true", help="a minute or two, rough figures")
     options = parser.parse_args()
     options.rounds = options.rounds or (3 if options.quick else 7)
     if options.rounds < 1:
