@@ -45,6 +45,7 @@ struct fs {
 	GQueue spare;        /* struct file: to be used again */
 	uint64_t text_bytes;
 	uint64_t requests;
+	uint64_t synced_ns;  /* when the sources were last brought up to date for a request */
 	char *path;          /* of the mount */
 	gid_t metrics_group; /* who may read the metrics by process */
 	bool is_stuck;       /* a thread that works on it hangs: all of this must stay */
@@ -67,6 +68,11 @@ void fs_fini(struct fs *fs);
 void fs_status(const struct fs *fs, struct status *status);
 
 struct fs *fs_of(fuse_req_t req);
+
+/* Brings the sources up to date, for what must be fresh; and for what may be a millisecond old:
+ * times and sizes, and what a file is like when it begins to be followed. */
+void fs_sync(struct fs *fs, uint64_t ino);
+void fs_sync_lately(struct fs *fs, uint64_t ino);
 struct reader fs_reader(fuse_req_t req);
 
 /* node.c */

@@ -10,6 +10,20 @@ struct fs *fs_of(fuse_req_t req)
 	return fuse_req_userdata(req);
 }
 
+void fs_sync(struct fs *fs, uint64_t ino)
+{
+	fs->synced_ns = uv_hrtime();
+	model_sync(fs->model, tree_device(fs->model, ino));
+}
+
+/* A look at each of a thousand processes takes 40 us, and grep -r asks three times for each file.
+ */
+void fs_sync_lately(struct fs *fs, uint64_t ino)
+{
+	if (uv_hrtime() - fs->synced_ns > 1000000)
+		fs_sync(fs, ino);
+}
+
 struct reader fs_reader(fuse_req_t req)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
@@ -73,7 +87,7 @@ static void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (is_by_births(req) && reply_dying(req, parent, name))
 		return;
 
-	model_sync(fs->model, tree_device(fs->model, parent));
+	fs_sync(fs, parent);
 	if (resolve(req, parent, &reader, &dir) || !is_dir(&dir) ||
 	    access_find(fs->model, &dir, name, &reader, &spot)) {
 		fuse_reply_err(req, ENOENT);
@@ -121,7 +135,7 @@ static void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *i
 
 	(void)info;
 	if (!is_by_hand(req))
-		model_sync(fs->model, tree_device(fs->model, ino));
+		fs_sync_lately(fs, ino);
 	if (tree_resolve(fs->model, ino, &spot)) {
 		reply_dying_attr(req, ino);
 		return;
@@ -227,7 +241,7 @@ static void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info
 	struct spot spot;
 
 	if (!is_by_hand(req) && !news_is_followed(fs, ino))
-		model_sync(fs->model, tree_device(fs->model, ino));
+		fs_sync_lately(fs, ino);
 	if (resolve(req, ino, &reader, &spot))
 		fuse_reply_err(req, ENOENT);
 	else if (is_by_hand(req))
