@@ -13,6 +13,7 @@
 
 #define SEALS_NEEDED (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 #define TRIES        8
+#define ARMED_BYTES  4096 /* from the start: the page with the armed word */
 
 #define word_get(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 
@@ -99,8 +100,61 @@ int ledger_view_open(struct ledger_view *view, int fd, uid_t owner, const char *
 	return 0;
 }
 
+/* The one page that is mapped for writing; the word is its owner's to spoil. By way of the file it
+ * could not be written: write(2) waits for the inode's lock, which whoever writes the ledger from a
+ * page of his own making holds for as long as he likes. NULL: the descriptor or a seal forbids it,
+ * or there is no room. */
+static uint32_t *armed_word(struct ledger_view *view)
+{
+	void *page;
+
+	if (!view->armed) {
+		page = mmap(NULL, ARMED_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, view->fd, 0);
+		if (page == MAP_FAILED)
+			return NULL;
+		view->armed = (uint32_t *)((char *)page + offsetof(struct ledger_header, armed));
+	}
+	return view->armed;
+}
+
+static void armed_unmap(struct ledger_view *view)
+{
+	if (view->armed)
+		munmap((char *)view->armed - offsetof(struct ledger_header, armed), ARMED_BYTES);
+}
+
+/*
+ * Why nobody who sleeps misses a change. We empty the bell, arm, fence, read the counters, and
+ * sleep until the bell can be read. A thread of the owner's changes a counter, fences, and looks at
+ * `armed`; if it is set it exchanges it with 0, and rings if that returned 1. Both fences are
+ * sequentially consistent, so one is before the other:
+ * - theirs before ours: our read sees the change;
+ * - ours before theirs: their look sees that we have armed, or that a thread has cleared it since.
+ *   Whoever clears it rings; we wake, arm and read again, and the same is true of that arming.
+ * So a change that the last read before a sleep does not show rings, or another has. Of all threads
+ * that see one arming, one exchange returns 1: it rings once, or EAGAIN says that the bell is full,
+ * which wakes us as well. The bell must be emptied before it is armed: between arming and sleeping
+ * that would take away a ring that was meant for the sleep.
+ *
+ * A ring says "look", not what has changed. So one that comes late, after we have armed again or
+ * disarmed, costs a look too many and nothing else. But as long as its thread stands still between
+ * the exchange and the ring, nobody rings in its place: who must not wait for that looks again by
+ * himself now and then.
+ */
+bool ledger_view_arm(struct ledger_view *view, bool on)
+{
+	uint32_t *word = armed_word(view);
+
+	if (!word)
+		return false;
+	__atomic_store_n(word, on, __ATOMIC_RELEASE);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return true;
+}
+
 void ledger_view_abandon(struct ledger_view *view)
 {
+	armed_unmap(view);
 	munmap((void *)view->header, view->mapped_bytes);
 	g_free(view->tags);
 	memset(view, 0, sizeof *view);
@@ -310,35 +364,4 @@ void ledger_view_errors(const struct ledger_view *view, struct recording_errors 
 	errors->reentered = word_get(&header->reentered);
 	errors->untracked = word_get(&header->untracked);
 	errors->unlisted = word_get(&header->unlisted);
-}
-
-/*
- * By way of the file, because nothing is ever mapped for writing. Only the lowest byte changes, so
- * that the word cannot be torn.
- *
- * Why nobody who sleeps misses a change. We empty the bell, arm, fence, read the counters, and
- * sleep until the bell can be read. A thread of the owner's changes a counter, fences, and looks at
- * `armed`; if it is set it exchanges it with 0, and rings if that returned 1. Both fences are
- * sequentially consistent, so one is before the other:
- * - theirs before ours: our read sees the change;
- * - ours before theirs: their look sees that we have armed, or that a thread has cleared it since.
- *   Whoever clears it rings; we wake, arm and read again, and the same is true of that arming.
- * So a change that the last read before a sleep does not show rings, or another has. Of all threads
- * that see one arming, one exchange returns 1: it rings once, or EAGAIN says that the bell is full,
- * which wakes us as well. The bell must be emptied before it is armed: between arming and sleeping
- * that would take away a ring that was meant for the sleep.
- *
- * A ring says "look", not what has changed. So one that comes late, after we have armed again or
- * disarmed, costs a look too many and nothing else. But as long as its thread stands still between
- * the exchange and the ring, nobody rings in its place: who must not wait for that looks again by
- * himself now and then.
- */
-bool ledger_view_arm(const struct ledger_view *view, bool on)
-{
-	const uint32_t word = on;
-	bool fine = pwrite(view->fd, &word, sizeof word, offsetof(struct ledger_header, armed)) ==
-		    sizeof word;
-
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return fine;
 }

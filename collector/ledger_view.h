@@ -17,7 +17,8 @@ struct ledger_view {
 	uint32_t mapped_shards;
 	uint32_t seen_generation; /* of the device table, as last bound; 0: never */
 	size_t mapped_bytes;
-	int fd; /* owned */
+	int fd;          /* owned */
+	uint32_t *armed; /* mapped for writing when it was first needed; NULL: not yet */
 	dev_t file_device;
 	ino_t inode;
 	uint64_t capacity; /* of records, as checked */
@@ -41,7 +42,7 @@ int ledger_view_eventfd(const struct ledger_view *view);
 
 /* Asks the owner to ring at its next change, or takes that back. Whoever reads the ledger after
  * this sees a change, or will be rung: see docs/ledger.md. False if it cannot be asked. */
-bool ledger_view_arm(const struct ledger_view *view, bool on);
+bool ledger_view_arm(struct ledger_view *view, bool on);
 
 /* See ledger_socket_hash(). */
 uint64_t ledger_view_socket_hash(const struct ledger_view *view);
