@@ -37,6 +37,7 @@ static void on_done(struct hand_job *job, void *data)
 
 	forget(&fs->births, birth);
 	g_queue_remove(&fs->births.under_way, birth);
+	g_free(birth->job.path);
 	g_free(birth);
 }
 
@@ -45,8 +46,6 @@ static void begin(struct fs *fs, enum hand_work work, uint64_t parent, const str
 {
 	struct births *births = &fs->births;
 	struct birth *birth;
-	const char *slash;
-	int length;
 
 	if (births->under_way.length >= BIRTHS_MAX || !fs->news.is_open) {
 		births->untold++;
@@ -58,10 +57,8 @@ static void begin(struct fs *fs, enum hand_work work, uint64_t parent, const str
 	birth->ino = spot->ino;
 	birth->parent = parent;
 	birth->mode = tree_mode(fs->model, spot) | S_IWUSR; /* for the hand of an ordinary user */
-	length = g_snprintf(birth->job.path, sizeof birth->job.path, "%s/", fs->path);
-	tree_path(spot, birth->job.path + length, sizeof birth->job.path - (size_t)length);
-	slash = strrchr(birth->job.path, '/');
-	g_strlcpy(birth->name, slash + 1, sizeof birth->name);
+	birth->job.path = tree_path(spot, fs->path);
+	g_strlcpy(birth->name, strrchr(birth->job.path, '/') + 1, sizeof birth->name);
 	g_hash_table_replace(table_of(births, birth), &birth->ino, birth);
 	g_queue_push_tail(&births->under_way, birth);
 	fs->news.notifications++;
@@ -251,7 +248,7 @@ void births_init(struct fs *fs)
 	births->unborn = g_hash_table_new(g_int64_hash, g_int64_equal);
 	births->dying = g_hash_table_new(g_int64_hash, g_int64_equal);
 	g_queue_init(&births->under_way);
-	hand_init(&births->hand, fs->loop, "births", fs);
+	hand_init(&births->hand, fs->loop, "births", fs->news.device, fs);
 }
 
 bool births_fini(struct fs *fs)

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -21,9 +22,34 @@ static void keep_only(int fd)
 	close_range((unsigned int)fd + 1, ~0u, 0);
 }
 
-static void write_byte(const char *path)
+/* The mount may have been taken away or covered: then the path leads to other people's files. The
+ * number is known without asking ourselves. */
+static bool is_ours(const struct hand *hand, int fd)
 {
-	int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct statx st;
+
+	return !statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) &&
+	       (st.stx_dev_major << 20 | st.stx_dev_minor) == hand->device;
+}
+
+/* The directory that the job is in, and the name there. */
+static int open_dir(const struct hand *hand, const struct hand_job *job, const char **name)
+{
+	char *path = g_path_get_dirname(job->path);
+	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	g_free(path);
+	*name = strrchr(job->path, '/') + 1;
+	if (fd >= 0 && !is_ours(hand, fd)) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+static void write_byte(int dir, const char *name)
+{
+	int fd = openat(dir, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
 
 	if (fd < 0)
 		return;
@@ -33,27 +59,33 @@ static void write_byte(const char *path)
 	close(fd);
 }
 
-static void work(const struct hand_job *job)
+static void work(const struct hand *hand, const struct hand_job *job)
 {
+	const char *name;
+	int dir = open_dir(hand, job, &name);
+
+	if (dir < 0)
+		return;
 	switch (job->work) {
 	case HAND_WRITE:
-		write_byte(job->path);
+		write_byte(dir, name);
 		break;
 	case HAND_MKDIR:
-		mkdir(job->path, 0555);
+		mkdirat(dir, name, 0555);
 		break;
 	case HAND_SYMLINK:
-		if (symlink(".", job->path)) {
+		if (symlinkat(".", dir, name)) {
 			/* As above. */
 		}
 		break;
 	case HAND_RMDIR:
-		rmdir(job->path);
+		unlinkat(dir, name, AT_REMOVEDIR);
 		break;
 	case HAND_UNLINK:
-		unlink(job->path);
+		unlinkat(dir, name, 0);
 		break;
 	}
+	close(dir);
 }
 
 static struct hand_job *next_job(struct hand *hand)
@@ -79,7 +111,7 @@ static void *thread_main(void *data)
 	keep_only(hand->bell);
 	g_atomic_int_set(&hand->tid, (gint)syscall(SYS_gettid));
 	while ((job = next_job(hand))) {
-		work(job);
+		work(hand, job);
 		pthread_mutex_lock(&hand->lock);
 		g_queue_push_tail(&hand->done, job);
 		pthread_mutex_unlock(&hand->lock);
@@ -123,9 +155,9 @@ static void on_bell(uv_poll_t *poll, int status, int events)
 	take_done(hand);
 }
 
-int hand_init(struct hand *hand, uv_loop_t *loop, const char *name, void *data)
+int hand_init(struct hand *hand, uv_loop_t *loop, const char *name, uint32_t device, void *data)
 {
-	*hand = (struct hand){.data = data};
+	*hand = (struct hand){.data = data, .device = device};
 	hand->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (hand->bell < 0)
 		return -errno;
@@ -158,7 +190,7 @@ void hand_do(struct hand *hand, struct hand_job *job)
 
 bool hand_is(const struct hand *hand, pid_t tid)
 {
-	return hand->is_open && tid == g_atomic_int_get(&hand->tid);
+	return hand->is_open && tid > 0 && tid == g_atomic_int_get(&hand->tid);
 }
 
 static bool wait_for_end(struct hand *hand)

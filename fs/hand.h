@@ -12,6 +12,7 @@
 #include <glib.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include <uv.h>
 
@@ -26,7 +27,7 @@ enum hand_work {
 /* One operation. The caller's until hand_do(), and again from `done` on. */
 struct hand_job {
 	enum hand_work work;
-	char path[192]; /* absolute */
+	char *path; /* absolute */
 	void (*done)(struct hand_job *job, void *data);
 };
 
@@ -38,6 +39,7 @@ struct hand {
 	GQueue done;
 	bool ending;
 	bool has_ended;
+	uint32_t device; /* of the mount; fixed */
 	/* The loop's own. */
 	gint tid; /* atomic: of the thread, by which its requests are told from others' */
 	int bell; /* an eventfd: something is done */
@@ -47,8 +49,9 @@ struct hand {
 	bool is_open;
 };
 
-/* `data` is what `done` gets. 0 or a negative errno. */
-int hand_init(struct hand *hand, uv_loop_t *loop, const char *name, void *data);
+/* `device` is the mount's, major << 20 | minor; `data` is what `done` gets. 0 or a negative errno.
+ */
+int hand_init(struct hand *hand, uv_loop_t *loop, const char *name, uint32_t device, void *data);
 void hand_do(struct hand *hand, struct hand_job *job);
 bool hand_is(const struct hand *hand, pid_t tid);
 

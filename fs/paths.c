@@ -3,28 +3,37 @@
 #include "tree.h"
 #include <stdio.h>
 
-static int dir_path(const struct spot *spot, char *path, size_t size)
+static void dir_path(const struct spot *spot, char *path, size_t size)
 {
 	switch (spot->place) {
 	case PLACE_BY_ASIC:
-		return snprintf(path, size, "by-asic");
+		snprintf(path, size, "by-asic");
+		break;
 	case PLACE_BY_PCI:
-		return snprintf(path, size, "by-pci");
+		snprintf(path, size, "by-pci");
+		break;
 	case PLACE_METRICS:
-		return snprintf(path, size, "metrics");
+		snprintf(path, size, "metrics");
+		break;
 	case PLACE_PIDS:
-		return snprintf(path, size, "pids");
+		snprintf(path, size, "pids");
+		break;
 	case PLACE_DEVICE:
-		return snprintf(path, size, "device%u", spot->device->number);
+		snprintf(path, size, "device%u", spot->device->number);
+		break;
 	case PLACE_DEVICE_PIDS:
-		return snprintf(path, size, "device%u/pids", spot->device->number);
+		snprintf(path, size, "device%u/pids", spot->device->number);
+		break;
 	case PLACE_PROCESS:
-		return snprintf(path, size, "pids/%d", (int)spot->process->pid);
+		snprintf(path, size, "pids/%d", (int)spot->process->pid);
+		break;
 	case PLACE_PROCESS_DEVICE:
-		return snprintf(path, size, "pids/%d/device%u", (int)spot->process->pid,
-				spot->device->number);
+		snprintf(path, size, "pids/%d/device%u", (int)spot->process->pid,
+			 spot->device->number);
+		break;
 	default:
-		return snprintf(path, size, "%s", "");
+		*path = 0;
+		break;
 	}
 }
 
@@ -46,14 +55,12 @@ static void link_name(const struct spot *link, char *name, size_t size)
 	}
 }
 
-void tree_path(const struct spot *spot, char *path, size_t size)
+char *tree_path(const struct spot *spot, const char *root)
 {
-	size_t length = (size_t)dir_path(spot, path, size);
-	char name[32] = "";
+	char dir[64], name[32] = "";
 
+	dir_path(spot, dir, sizeof dir);
 	if (spot->is_link)
 		link_name(spot, name, sizeof name);
-	if ((spot->entry || spot->is_link) && length < size)
-		snprintf(path + length, size - length, "%s%s", length ? "/" : "",
-			 spot->entry ? spot->entry->name : name);
+	return g_build_filename(root, dir, spot->entry ? spot->entry->name : name, NULL);
 }

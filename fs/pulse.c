@@ -233,7 +233,7 @@ void news_init(struct fs *fs)
 	uv_idle_init(fs->loop, &news->run);
 	uv_timer_init(fs->loop, &news->pulse);
 	news->run.data = news->pulse.data = fs;
-	hand_init(&news->writer, fs->loop, "writer", fs);
+	hand_init(&news->writer, fs->loop, "writer", news->device, fs);
 	news->is_open = true;
 }
 

@@ -142,8 +142,8 @@ int fs_init(struct fs *fs, uv_loop_t *loop, struct model *model, const char *mou
 	if (error)
 		goto err_unmount;
 	fs->path = g_strdup(mountpoint);
-	news_init(fs);
 	fs->news.device = mountpoint_device(mountpoint);
+	news_init(fs);
 	fs->news.sees_all = geteuid() == 0 || !may_allow_other();
 	births_init(fs);
 	return 0;

@@ -53,18 +53,18 @@ static void on_told(struct hand_job *job, void *data)
 		if (follow->is_dirty)
 			news_pulse_within(fs, 0);
 	}
+	g_free(tell->job.path);
 	g_free(tell);
 }
 
 static void tell_watchers(struct fs *fs, struct follow *follow, const struct spot *spot)
 {
 	struct tell *tell = g_new0(struct tell, 1);
-	int length = g_snprintf(tell->job.path, sizeof tell->job.path, "%s/", fs->path);
 
 	tell->ino = follow->ino;
 	tell->job.work = HAND_WRITE;
 	tell->job.done = on_told;
-	tree_path(spot, tell->job.path + length, sizeof tell->job.path - (size_t)length);
+	tell->job.path = tree_path(spot, fs->path);
 	follow->is_telling = true;
 	fs->news.notifications++;
 	hand_do(&fs->news.writer, &tell->job);

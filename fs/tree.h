@@ -93,8 +93,8 @@ bool tree_entry(const struct spot *dir, size_t n, struct spot *spot);
  * even when the thing has gone. The root is in itself. */
 uint64_t tree_parent(uint64_t ino);
 
-/* The path below the root, without a slash before it. */
-void tree_path(const struct spot *spot, char *path, size_t size);
+/* The path, of the root's below `root`; to be freed. */
+char *tree_path(const struct spot *spot, const char *root);
 
 uint64_t tree_dir_pids(void);
 uint64_t tree_dir_by_asic(void);

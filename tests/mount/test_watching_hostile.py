@@ -32,6 +32,9 @@ class Case(MountTest):
         self.assertEqual(program.line(), "ready")
         return program
 
+    def status(self, name):
+        return int(self.daemon.flat("status")[name])
+
 class Locks(Case):
     def test_one_who_holds_his_ledger_s_lock_holds_up_nobody(self):
         peer, other = self.holder(), self.holder(asic=0xB, user=NOBODY)
@@ -45,3 +48,44 @@ class Locks(Case):
                 self.assertEqual(result.stdout, "4096\n")
         finally:
             program.kill()
+
+class Hands(Case):
+    def test_a_mount_with_a_long_path(self):
+        self.daemon.stop()
+        self.daemon = harness.Daemon()
+        folder = f"{self.daemon.dir}/{'long' * 60}"
+        self.daemon.mount = f"{folder}/mnt"
+        os.makedirs(self.daemon.mount)
+        self.daemon.start()
+        path = self.daemon.path("device0/dram_used")
+        peer = self.holder()
+        with Inotify(path, self.daemon.path("pids")) as watch:
+            peer("alloc 0 dram 0x2000 64")
+            watch.modified(path)
+            other = self.holder()
+            watch.wait(lambda p, m, n: n == str(other.pid))
+
+    def test_a_mount_that_was_moved_away_leaves_what_is_there_alone(self):
+        self.holder()
+        kept = os.open(self.daemon.path("status"), os.O_RDONLY)
+        with Inotify(self.daemon.mount, self.daemon.path("device0"),
+                     self.daemon.path("device0/dram_used")):
+            self.assertEqual(libc.umount2(self.daemon.mount.encode(), MNT_DETACH), 0)
+            os.mkdir(f"{self.daemon.mount}/device0")
+            file = f"{self.daemon.mount}/device0/dram_used"
+            with open(file, "w", encoding="ascii") as victim:
+                victim.write("mine")
+            before = self.notifications(kept)
+            self.holder(size=64)
+            self.holder(device=7, asic=0xB)
+            eventually(lambda: self.notifications(kept) >= before + 2)
+            os.close(kept)
+            self.daemon.process.wait(10 * harness.CALM)
+        self.assertEqual(os.listdir(self.daemon.mount), ["device0"])
+        with open(file, encoding="ascii") as victim:
+            self.assertEqual(victim.read(), "mine")
+
+    @staticmethod
+    def notifications(status):
+        lines = os.pread(status, 8192, 0).decode().splitlines()
+        return int(dict(line.split(" ", 1) for line in lines)["notifications"])
