@@ -47,9 +47,10 @@ static int open_dir(const struct hand *hand, const struct hand_job *job, const c
 	return fd;
 }
 
+/* Without waiting: whoever owns a file can have a lease on it, and let us wait for its end. */
 static void write_byte(int dir, const char *name)
 {
-	int fd = openat(dir, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = openat(dir, name, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
 
 	if (fd < 0)
 		return;

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attacks on those who watch, and on the hands that tell them: what one process does to its ledger
 or to its files takes no event from another's, and the hands touch nothing but their own mount."""
+import fcntl
 import os
+import signal
 import sys
 
 import harness
@@ -48,6 +50,20 @@ class Locks(Case):
                 self.assertEqual(result.stdout, "4096\n")
         finally:
             program.kill()
+
+    def test_one_who_has_a_lease_on_his_file_keeps_no_event_from_others(self):
+        peer, other = self.holder(), self.holder(user=NOBODY)
+        lease = os.open(self.daemon.path("pids", other.pid, "dram"), os.O_RDONLY)
+        self.addCleanup(os.close, lease)
+        self.addCleanup(signal.signal, signal.SIGIO, signal.signal(signal.SIGIO, signal.SIG_IGN))
+        fcntl.fcntl(lease, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        path = self.daemon.path("device0/dram_used")
+        with Inotify(path, self.daemon.path("pids", other.pid, "dram")) as watch:
+            for number in range(2, 6):
+                other(f"alloc 0 dram {number:#x}000 64")
+                peer(f"alloc 0 dram {number:#x}000 64")
+                watch.modified(path)
+
 
 class Hands(Case):
     def test_a_mount_with_a_long_path(self):
