@@ -145,7 +145,7 @@ static void file_make(struct file *file)
 	else if (file->complete) {
 		node_text(fs, file->ino, access_is_whole(fs->model, &spot, &file->reader),
 			  file->text, file_end(file));
-		file->read_hash = news_hash(file->text);
+		file->read_hash = news_seen(fs, &spot, &file->reader, file->text);
 	}
 }
 

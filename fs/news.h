@@ -37,7 +37,7 @@ struct follow {
 	uint64_t ino;
 	uint64_t accessed_ns; /* when somebody last touched it */
 	uint64_t told_ns;     /* when its last event was raised */
-	uint64_t hash;        /* of its text as it was told last */
+	uint64_t hash;        /* of its text as it was told last; 0: some have seen another since */
 	bool is_dirty;        /* it may have changed: in news.dirty or news.late */
 	bool is_telling;      /* an event is on its way */
 	GQueue pollers;       /* struct file */
@@ -47,17 +47,17 @@ struct news {
 	uint32_t device; /* of the mount, as fdinfo has it */
 	bool sees_all;   /* whoever can enter the mount, his watches can be seen */
 	uint64_t interval_ns;
-	struct errands *errands; /* for looks at all watches */
-	GHashTable *follows;     /* ino -> struct follow */
-	GHashTable *by_serial;   /* of a process or device, 0: neither -> GPtrArray of these */
-	GHashTable *dirs;        /* ino -> when somebody last touched the directory */
-	GHashTable *watched;     /* inodes, at the last look */
-	GHashTable *watched_dirs;
-	GQueue dirty;        /* struct follow: to be compared at once */
-	GQueue late;         /* struct follow: to be compared at the pulse */
-	GHashTable *resting; /* serial of a process -> when it rang: to be asked again */
-	GHashTable *polled;  /* serials of processes that do not ring */
-	bool polls;          /* some source does not ring for those who come */
+	struct errands *errands;  /* for looks at all watches */
+	GHashTable *follows;      /* ino -> struct follow */
+	GHashTable *by_serial;    /* of a process or device, 0: neither -> GPtrArray of these */
+	GHashTable *dirs;         /* ino -> when somebody last touched the directory */
+	GHashTable *watched;      /* inodes, at the last look */
+	GHashTable *watched_dirs; /* that these are below */
+	GQueue dirty;             /* struct follow: to be compared at once */
+	GQueue late;              /* struct follow: to be compared at the pulse */
+	GHashTable *resting;      /* serial of a process -> when it rang: to be asked again */
+	GHashTable *polled;       /* serials of processes that do not ring */
+	bool polls;               /* some source does not ring for those who come */
 	uint64_t polled_ns, swept_ns;
 	uint64_t settled_ns; /* when the last look at all watches began... */
 	uint64_t looked_ns;  /* ...and ended, and what it cost */
@@ -84,6 +84,10 @@ void news_access(struct fs *fs, const struct spot *spot);
 /* The text of a file as everybody's, for comparing; 0 if it cannot be made. */
 uint64_t news_hash_now(struct fs *fs, const struct spot *spot);
 uint64_t news_hash(const GString *text);
+
+/* Somebody is given this text. Returns its hash. */
+uint64_t news_seen(struct fs *fs, const struct spot *spot, struct reader *reader,
+		   const GString *text);
 
 /* What the model calls. */
 void news_rung(struct fs *fs, struct process *process);

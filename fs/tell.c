@@ -35,6 +35,19 @@ uint64_t news_hash_now(struct fs *fs, const struct spot *spot)
 	return news_hash(render.out);
 }
 
+/* Who has seen a change before it was told is to be told of the next one even if that takes the
+ * text back to what was told last. */
+uint64_t news_seen(struct fs *fs, const struct spot *spot, struct reader *reader,
+		   const GString *text)
+{
+	struct follow *follow = g_hash_table_lookup(fs->news.follows, &spot->ino);
+	uint64_t hash = news_hash(text);
+
+	if (follow && follow->hash != hash && access_is_whole(fs->model, spot, reader))
+		follow->hash = 0;
+	return hash;
+}
+
 /* --- telling --------------------------------------------------------------------------------- */
 
 struct tell {

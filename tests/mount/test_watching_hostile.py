@@ -3,6 +3,7 @@
 or to its files takes no event from another's, and the hands touch nothing but their own mount."""
 import fcntl
 import os
+import select
 import signal
 import sys
 
@@ -105,3 +106,50 @@ class Hands(Case):
     def notifications(status):
         lines = os.pread(status, 8192, 0).decode().splitlines()
         return int(dict(line.split(" ", 1) for line in lines)["notifications"])
+
+
+class Last(Case):
+    """Whoever looks after each event and at no other time knows what is."""
+
+    def test_a_value_that_comes_back_after_somebody_saw_another(self):
+        peer = self.holder()
+        path = self.daemon.path("device0/dram_used")
+        with Inotify(path) as watch:
+            for _ in range(20):
+                peer("alloc 0 dram 0x2000 64")
+                watch.modified(path)
+                watch.take()
+                watch.seen.clear()
+                peer("alloc 0 dram 0x3000 64")
+                seen = self.daemon.value("device0/dram_used")
+                peer("free 0 dram 0x3000")
+                while seen != 4160:
+                    watch.modified(path)
+                    seen = self.daemon.value("device0/dram_used")
+                peer("free 0 dram 0x2000")
+                while seen != 4096:
+                    watch.modified(path)
+                    seen = self.daemon.value("device0/dram_used")
+
+    def test_one_who_waits_and_saw_another_value(self):
+        peer = self.holder()
+        with Poller(self.daemon.path("device0/dram_used")) as poller, select.epoll() as epoll:
+            poller.read()
+            epoll.register(poller.fd, select.EPOLLPRI)
+
+            def read_until(seen, value):
+                while seen != value:  # an epoll asks again only when it was woken
+                    self.assertTrue(epoll.poll(5 * harness.CALM))
+                    seen = poller.read()
+
+            for _ in range(20):
+                self.assertEqual(epoll.poll(0), [])
+                peer("alloc 0 dram 0x2000 64")
+                read_until(None, b"4160\n")
+                peer("alloc 0 dram 0x3000 64")
+                read_until(poller.read(), b"4224\n")
+                self.assertFalse(epoll.poll(0))
+                peer("free 0 dram 0x3000")
+                read_until(b"4224\n", b"4160\n")
+                peer("free 0 dram 0x2000")
+                read_until(b"4160\n", b"4096\n")
