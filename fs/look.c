@@ -43,9 +43,12 @@ static void note_dirs(struct news *news)
 	g_hash_table_remove_all(news->watched_dirs);
 	g_hash_table_iter_init(&iter, news->watched);
 	while (g_hash_table_iter_next(&iter, &key, NULL)) {
-		uint64_t parent = tree_parent(*(uint64_t *)key);
+		uint64_t ino = *(uint64_t *)key;
 
-		g_hash_table_add(news->watched_dirs, g_memdup2(&parent, sizeof parent));
+		while (ino != TREE_ROOT_INO) {
+			ino = tree_parent(ino);
+			g_hash_table_add(news->watched_dirs, g_memdup2(&ino, sizeof ino));
+		}
 	}
 }
 

@@ -38,6 +38,10 @@ class Case(MountTest):
     def status(self, name):
         return int(self.daemon.flat("status")[name])
 
+    def settle(self):
+        eventually(lambda: self.status("followed_files") <= 2, "the end of all following", 15)
+
+
 class Locks(Case):
     def test_one_who_holds_his_ledger_s_lock_holds_up_nobody(self):
         peer, other = self.holder(), self.holder(asic=0xB, user=NOBODY)
@@ -153,3 +157,11 @@ class Last(Case):
                 read_until(b"4224\n", b"4160\n")
                 peer("free 0 dram 0x2000")
                 read_until(b"4160\n", b"4096\n")
+
+    def test_a_watch_deep_below_a_process_ends_with_it(self):
+        peer = self.holder()
+        path = self.daemon.path("pids", peer.pid, "device0/dram")
+        with Inotify(path) as watch:
+            self.settle()
+            peer.kill()
+            watch.wait(lambda p, m, n: m & IN_DELETE_SELF)
