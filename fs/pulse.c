@@ -150,6 +150,7 @@ static void drop_unwanted(struct fs *fs)
 	GList *all = g_hash_table_get_values(fs->news.follows);
 	GHashTableIter iter;
 	gpointer ino, accessed;
+	struct spot spot;
 
 	for (GList *link = all; link; link = link->next)
 		if (!follow_is_wanted(fs, link->data))
@@ -157,7 +158,8 @@ static void drop_unwanted(struct fs *fs)
 	g_list_free(all);
 	g_hash_table_iter_init(&iter, fs->news.dirs);
 	while (g_hash_table_iter_next(&iter, &ino, &accessed))
-		if (!news_is_unsettled(&fs->news, *(uint64_t *)accessed))
+		if (!news_is_unsettled(&fs->news, *(uint64_t *)accessed) ||
+		    tree_resolve(fs->model, *(uint64_t *)ino, &spot))
 			g_hash_table_iter_remove(&iter);
 }
 
@@ -184,8 +186,10 @@ static void pulse_again(struct fs *fs)
 {
 	const struct news *news = &fs->news;
 
-	if (!g_hash_table_size(news->follows) && !g_hash_table_size(news->dirs))
+	if (!g_hash_table_size(news->follows) && !g_hash_table_size(news->dirs)) {
+		g_hash_table_remove_all(news->resting);
 		return; /* nobody watches: nothing is done until somebody touches a file */
+	}
 	if (g_hash_table_size(news->resting) || news->late.length)
 		news_pulse_within(fs, news->interval_ns);
 	if (news->polls || g_hash_table_size(news->polled))
