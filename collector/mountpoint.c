@@ -29,7 +29,7 @@ static char *resolved(const char *path)
 }
 
 /* "36 35 98:0 /root /mnt opts shared:1 - ext4 /dev/sda opts", spaces in paths as \040. */
-static bool parse_line(char *line, const char *want, char **type, char **device)
+static bool parse_line(char *line, const char *want, char **type)
 {
 	char **fields = g_strsplit(line, " ", -1);
 	guint count = g_strv_length(fields), dash = 6;
@@ -41,15 +41,13 @@ static bool parse_line(char *line, const char *want, char **type, char **device)
 	if (match && dash + 1 < count) {
 		g_free(*type);
 		*type = g_strdup(fields[dash + 1]);
-		g_free(*device);
-		*device = g_strdup(fields[2]);
 	}
 	g_free(path);
 	g_strfreev(fields);
 	return match;
 }
 
-static char *type_and_device(const char *path, char **device)
+char *mountpoint_type(const char *path)
 {
 	char *want = resolved(path), *type = NULL, *line = NULL;
 	FILE *table = want ? fopen("/proc/self/mountinfo", "re") : NULL;
@@ -57,32 +55,12 @@ static char *type_and_device(const char *path, char **device)
 
 	/* The last line for a path is the mount on top. */
 	while (table && getline(&line, &size, table) > 0)
-		parse_line(line, want, &type, device);
+		parse_line(line, want, &type);
 	if (table)
 		fclose(table);
 	free(line);
 	g_free(want);
 	return type;
-}
-
-char *mountpoint_type(const char *path)
-{
-	char *device = NULL, *type = type_and_device(path, &device);
-
-	g_free(device);
-	return type;
-}
-
-uint32_t mountpoint_device(const char *path)
-{
-	char *device = NULL, *type = type_and_device(path, &device);
-	unsigned int major = 0, minor = 0;
-
-	if (device)
-		sscanf(device, "%u:%u", &major, &minor);
-	g_free(device);
-	g_free(type);
-	return major << 20 | minor;
 }
 
 static int unmount_as_user(const char *path)

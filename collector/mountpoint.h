@@ -4,13 +4,9 @@
 #define MOUNTPOINT_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
 /* The type of the file system that is mounted there, to be freed; NULL if none is. */
 char *mountpoint_type(const char *path);
-
-/* The device number of what is mounted there, as the kernel has it inside: major << 20 | minor. */
-uint32_t mountpoint_device(const char *path);
 
 /* Unmounts what a dead ttmemd left at the path. The caller holds the lock that shows that it is
  * dead. Returns 0, -EBUSY if something else is mounted there, or why it cannot be unmounted. */

@@ -2,13 +2,13 @@
 /* Mounting, and the way from the FUSE descriptor to the handlers. */
 #include "fs.h"
 #include "log.h"
-#include "mountpoint.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define DRAIN_MAX 64 /* requests in one turn of the loop */
@@ -115,6 +115,16 @@ static gid_t group_for_metrics(const struct model *model)
 	return group ? group->gr_gid : model->group;
 }
 
+/* Of what is mounted there, wherever a link on the way leads: known without asking ourselves. */
+static uint32_t device_at(const char *path)
+{
+	struct statx st;
+
+	if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_TYPE, &st))
+		return 0;
+	return st.stx_dev_major << 20 | st.stx_dev_minor;
+}
+
 int fs_init(struct fs *fs, uv_loop_t *loop, struct model *model, const char *mountpoint)
 {
 	int error;
@@ -142,7 +152,7 @@ int fs_init(struct fs *fs, uv_loop_t *loop, struct model *model, const char *mou
 	if (error)
 		goto err_unmount;
 	fs->path = g_strdup(mountpoint);
-	fs->news.device = mountpoint_device(mountpoint);
+	fs->news.device = device_at(mountpoint);
 	news_init(fs);
 	fs->news.sees_all = geteuid() == 0 || !may_allow_other();
 	births_init(fs);

@@ -86,6 +86,20 @@ class Hands(Case):
             other = self.holder()
             watch.wait(lambda p, m, n: n == str(other.pid))
 
+    def test_a_mount_point_that_is_a_link(self):
+        self.daemon.stop()
+        self.daemon = harness.Daemon()
+        real, self.daemon.mount = self.daemon.mount, f"{self.daemon.dir}/link"
+        os.symlink(real, self.daemon.mount)
+        self.daemon.start()
+        self.addCleanup(harness.force_unmount, real)
+        peer = self.holder()
+        path = self.daemon.path("device0/dram_used")
+        with Inotify(path) as watch:
+            self.settle()
+            peer("alloc 0 dram 0x2000 64")
+            watch.modified(path)
+
     def test_a_mount_that_was_moved_away_leaves_what_is_there_alone(self):
         self.holder()
         kept = os.open(self.daemon.path("status"), os.O_RDONLY)
