@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 GHashTable *watchers_set_new(void)
@@ -73,13 +74,22 @@ static DIR *open_dir(int proc, const char *pid, const char *below)
 	return dir;
 }
 
+/* Root's mount is everybody's. An ordinary user's is his own alone, unless that is allowed, and
+ * then nobody counts on this; what he may not look at although it is his, /proc says is root's. */
+static bool may_watch(int proc, const char *pid)
+{
+	struct stat st;
+
+	return !geteuid() || (!fstatat(proc, pid, &st, 0) && st.st_uid == geteuid());
+}
+
 static bool take_process(int proc, const char *pid, uint32_t device, GHashTable *inodes)
 {
 	DIR *links = open_dir(proc, pid, "fd"), *infos = NULL;
 	struct dirent *entry;
 
 	if (!links)
-		return errno == ENOENT || errno == ESRCH;
+		return errno == ENOENT || errno == ESRCH || !may_watch(proc, pid);
 	while ((entry = readdir(links))) {
 		if (!is_watcher(dirfd(links), entry->d_name))
 			continue;

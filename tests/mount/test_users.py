@@ -87,6 +87,12 @@ class OrdinaryUser(unittest.TestCase):
         self.assertEqual((listed.returncode, listed.stderr), (0, ""))
         self.assertIn("dram_used", listed.stdout)
 
+    def test_nothing_is_followed_for_ever(self):
+        """Others' processes cannot be looked at, and cannot enter either."""
+        self.daemon.value("device0", "dram_used")
+        eventually(lambda: int(self.daemon.flat("status")["followed_files"]) <= 1,
+                   "the end of all following", 15)
+
     def test_leaves_nothing_behind(self):
         self.assertEqual(self.daemon.mounts_inside(), ["fuse.ttmem"])
         self.daemon.send_signal(signal.SIGTERM)
