@@ -181,13 +181,14 @@ static void access_file(struct fs *fs, const struct spot *spot, uint64_t now)
 	follow->accessed_ns = now;
 }
 
-static void follow_entries(struct fs *fs, const struct spot *dir)
+static void follow_entries(struct fs *fs, const struct spot *dir, bool are_new)
 {
 	struct entries entries = entries_of(dir->place);
 	bool is_armed = false;
 
 	for (size_t i = 0; i < entries.count; i++) {
 		const struct entry *entry = &entries.list[i];
+		struct follow *follow;
 		struct spot spot;
 		uint64_t ino = entry->tells ? tree_lookup(fs->model, dir, entry->name) : 0;
 
@@ -197,8 +198,18 @@ static void follow_entries(struct fs *fs, const struct spot *dir)
 		if (!is_armed)
 			arm_for(fs, &spot);
 		is_armed = true;
-		follow_get(fs, &spot);
+		follow = follow_get(fs, &spot);
+		if (are_new) {
+			follow->hash = 0;
+			news_mark(fs, follow);
+		}
 	}
+}
+
+/* Of a directory that is watched: that they are there is news. */
+void follow_new_entries(struct fs *fs, const struct spot *dir)
+{
+	follow_entries(fs, dir, true);
 }
 
 /* Of a directory that is touched again and again nothing is to be done but to note when. */
@@ -214,7 +225,7 @@ static void access_dir(struct fs *fs, const struct spot *spot, uint64_t now)
 	}
 	*accessed = now;
 	if (!was_wanted)
-		follow_entries(fs, spot);
+		follow_entries(fs, spot, false);
 	news_pulse_within(fs, SWEEP_NS);
 }
 

@@ -53,6 +53,7 @@ struct news {
 	GHashTable *dirs;         /* ino -> when somebody last touched the directory */
 	GHashTable *watched;      /* inodes, at the last look */
 	GHashTable *watched_dirs; /* that these are below */
+	GHashTable *grown;        /* inodes of directories that may have more files than before */
 	GQueue dirty;             /* struct follow: to be compared at once */
 	GQueue late;              /* struct follow: to be compared at the pulse */
 	GHashTable *resting;      /* serial of a process -> when it rang: to be asked again */
@@ -101,6 +102,7 @@ bool follow_is_watched(const struct fs *fs, const struct follow *follow);
 bool follow_is_wanted(const struct fs *fs, const struct follow *follow);
 void follow_free(gpointer data);
 void follow_drop(struct fs *fs, struct follow *follow);
+void follow_new_entries(struct fs *fs, const struct spot *dir);
 bool follow_process_wanted(const struct news *news, const struct process *process);
 void follow_arm(struct news *news, const struct model *model, struct process *process);
 

@@ -43,11 +43,31 @@ static void news_touch_process(struct fs *fs, const struct process *process)
 	}
 }
 
+/* Some files come to be there only when there is something to say. */
+static void news_grow(struct fs *fs, uint64_t dir)
+{
+	if (!news_dir_wanted(fs, dir))
+		return;
+	g_hash_table_add(fs->news.grown, g_memdup2(&dir, sizeof dir));
+	uv_idle_start(&fs->news.run, on_run);
+}
+
+static void news_grow_process(struct fs *fs, const struct process *process)
+{
+	news_grow(fs, tree_dir_process(process));
+	for (guint i = 0; i < process->holdings->len; i++) {
+		const struct holding *holding = process->holdings->pdata[i];
+
+		news_grow(fs, tree_parent(tree_dir_device_pids(holding->device)));
+	}
+}
+
 void news_rung(struct fs *fs, struct process *process)
 {
 	struct news *news = &fs->news;
 	uint64_t now = uv_hrtime();
 
+	news_grow_process(fs, process);
 	if (!g_hash_table_size(news->follows) || !follow_process_wanted(news, process))
 		return;
 	news_touch_process(fs, process);
@@ -79,12 +99,27 @@ void news_changed(struct fs *fs, enum model_change change, struct process *proce
 
 #define COMPARE_MOST 512 /* in one turn of the loop */
 
+static void follow_grown(struct fs *fs)
+{
+	GHashTableIter iter;
+	struct spot spot;
+	gpointer dir;
+
+	g_hash_table_iter_init(&iter, fs->news.grown);
+	while (g_hash_table_iter_next(&iter, &dir, NULL)) {
+		if (!tree_resolve(fs->model, *(uint64_t *)dir, &spot))
+			follow_new_entries(fs, &spot);
+		g_hash_table_iter_remove(&iter);
+	}
+}
+
 static void on_run(uv_idle_t *run)
 {
 	struct fs *fs = run->data;
 	struct follow *follow;
 
 	model_sync(fs->model, NULL);
+	follow_grown(fs);
 	for (int i = 0; i < COMPARE_MOST && (follow = g_queue_pop_head(&fs->news.dirty)); i++)
 		tell_if_changed(fs, follow);
 	if (g_queue_is_empty(&fs->news.dirty))
@@ -232,6 +267,7 @@ void news_init(struct fs *fs)
 	news->watched = numbers_new();
 	news->watched_dirs = numbers_new();
 	news->polled = numbers_new();
+	news->grown = numbers_new();
 	news->text = g_string_new(NULL);
 	news->interval_ns = INTERVAL_MS * UINT64_C(1000000);
 	uv_idle_init(fs->loop, &news->run);
@@ -260,6 +296,7 @@ void news_fini(struct fs *fs)
 	g_hash_table_destroy(news->watched);
 	g_hash_table_destroy(news->watched_dirs);
 	g_hash_table_destroy(news->polled);
+	g_hash_table_destroy(news->grown);
 	g_queue_clear(&news->dirty);
 	g_queue_clear(&news->late);
 	g_string_free(news->text, TRUE);

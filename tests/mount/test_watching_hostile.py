@@ -8,7 +8,8 @@ import signal
 import sys
 
 import harness
-from harness import MNT_DETACH, NOBODY, MountTest, Program, eventually, libc, run
+import trees
+from harness import MNT_DETACH, NOBODY, MountTest, Peer, Program, eventually, libc, run
 from watching import IN_DELETE_SELF, IN_MODIFY, Inotify, Poller
 
 # A write whose source is a page that nobody fills: it never ends, and holds its file's lock.
@@ -179,3 +180,29 @@ class Last(Case):
             self.settle()
             peer.kill()
             watch.wait(lambda p, m, n: m & IN_DELETE_SELF)
+
+
+class Late(Case):
+    """Files that are not there yet when somebody watches their directory."""
+
+    def test_the_first_failed_request_is_told(self):
+        peer = self.holder()
+        folder = self.daemon.path("device0")
+        with Inotify(folder) as watch:
+            for number in range(2, 5):
+                peer(f"fail 0 dram {number}000 1000")
+                watch.modified(f"{folder}/oom")
+
+
+class Tracked(trees.TreeTest):
+    def test_a_process_that_was_not_tracked_when_it_was_watched(self):
+        peer = Peer(self.daemon, start=False)
+        self.tree.opens(0, peer.pid)
+        self.wait_pids(peer.pid)
+        folder = self.daemon.path("pids", peer.pid)
+        with Inotify(folder) as watch:
+            eventually(lambda: self.daemon.flat("status")["followed_files"] in ("0", "1"), limit=15)
+            peer("start")
+            for number in range(2, 6):
+                peer(f"alloc 0 dram {number:#x}000 64")
+                watch.modified(f"{folder}/dram")
