@@ -4,14 +4,6 @@
 #include <errno.h>
 #include <string.h>
 
-/* One name that comes or goes. */
-struct birth {
-	struct hand_job job;
-	uint64_t ino, parent;
-	mode_t mode;
-	char name[32];
-};
-
 static bool comes(const struct birth *birth)
 {
 	return birth->job.work == HAND_MKDIR || birth->job.work == HAND_SYMLINK;
@@ -30,15 +22,28 @@ static void forget(struct births *births, struct birth *birth)
 		g_hash_table_remove(table, &birth->ino);
 }
 
-static void on_done(struct hand_job *job, void *data)
+static void birth_free(struct fs *fs, struct birth *birth)
 {
-	struct fs *fs = data;
-	struct birth *birth = (struct birth *)job;
-
 	forget(&fs->births, birth);
 	g_queue_remove(&fs->births.under_way, birth);
 	g_free(birth->job.path);
 	g_free(birth);
+}
+
+static void on_done(struct hand_job *job, void *data)
+{
+	struct fs *fs = data;
+	struct birth *birth = (struct birth *)job;
+	uint64_t parent = birth->parent;
+
+	birth_free(fs, birth);
+	listing_done(fs, parent);
+}
+
+void births_give_up(struct fs *fs, struct birth *birth)
+{
+	fs->births.untold++;
+	birth_free(fs, birth);
 }
 
 /* `spot` is what comes or goes, in its directory `parent`. */
@@ -47,7 +52,7 @@ static void begin(struct fs *fs, enum hand_work work, uint64_t parent, const str
 	struct births *births = &fs->births;
 	struct birth *birth;
 
-	if (births->under_way.length >= BIRTHS_MAX || !fs->news.is_open) {
+	if (births->under_way.length >= BIRTHS_MAX || !fs->news.is_open || !births->hand.is_open) {
 		births->untold++;
 		return;
 	}
@@ -56,13 +61,14 @@ static void begin(struct fs *fs, enum hand_work work, uint64_t parent, const str
 	birth->job.done = on_done;
 	birth->ino = spot->ino;
 	birth->parent = parent;
+	birth->begun_ns = uv_hrtime();
 	birth->mode = tree_mode(fs->model, spot) | S_IWUSR; /* for the hand of an ordinary user */
 	birth->job.path = tree_path(spot, fs->path);
 	g_strlcpy(birth->name, strrchr(birth->job.path, '/') + 1, sizeof birth->name);
 	g_hash_table_replace(table_of(births, birth), &birth->ino, birth);
 	g_queue_push_tail(&births->under_way, birth);
 	fs->news.notifications++;
-	hand_do(&births->hand, &birth->job);
+	listing_do(fs, birth);
 }
 
 /* --- what comes and goes --------------------------------------------------------------------- */
@@ -249,12 +255,14 @@ void births_init(struct fs *fs)
 	births->dying = g_hash_table_new(g_int64_hash, g_int64_equal);
 	g_queue_init(&births->under_way);
 	hand_init(&births->hand, fs->loop, "births", fs->news.device, fs);
+	listing_init(fs);
 }
 
 bool births_fini(struct fs *fs)
 {
 	if (!hand_fini(&fs->births.hand))
 		return false;
+	listing_fini(fs);
 	g_hash_table_destroy(fs->births.unborn);
 	g_hash_table_destroy(fs->births.dying);
 	return true;

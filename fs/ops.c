@@ -208,6 +208,25 @@ static bool page_add(void *data, const char *name, uint64_t ino, mode_t type, ui
 	return true;
 }
 
+static void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
+{
+	struct reader reader;
+	struct spot dir;
+
+	if (resolve(req, ino, &reader, &dir))
+		fuse_reply_err(req, ENOENT);
+	else if (!is_dir(&dir))
+		fuse_reply_err(req, ENOTDIR);
+	else
+		listing_open(fs_of(req), req, ino, info);
+}
+
+static void ops_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
+{
+	listing_close(fs_of(req), ino, info);
+	fuse_reply_err(req, 0);
+}
+
 #define PAGE_MAX (128u << 10) /* the kernel asks for less */
 
 static void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
@@ -324,7 +343,9 @@ void ops_fill(struct fuse_lowlevel_ops *ops)
 	ops->getattr = ops_getattr;
 	ops->setattr = ops_setattr;
 	ops->readlink = ops_readlink;
+	ops->opendir = ops_opendir;
 	ops->readdir = ops_readdir;
+	ops->releasedir = ops_releasedir;
 	ops->open = ops_open;
 	ops->read = ops_read;
 	ops->write = ops_write;

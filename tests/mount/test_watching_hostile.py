@@ -10,7 +10,7 @@ import sys
 import harness
 import trees
 from harness import MNT_DETACH, NOBODY, MountTest, Peer, Program, eventually, libc, run
-from watching import IN_DELETE_SELF, IN_MODIFY, Inotify, Poller
+from watching import IN_CREATE, IN_DELETE, IN_DELETE_SELF, IN_MODIFY, Inotify, Poller
 
 # A write whose source is a page that nobody fills: it never ends, and holds its file's lock.
 ENDLESS_WRITE = """
@@ -29,6 +29,13 @@ print("ready", flush=True)
 sys.stdin.read()
 os._exit(0)
 """
+
+# The same for the names of a directory, as an ordinary user.
+ENDLESS_LIST = ENDLESS_WRITE.replace("file = os.open(sys.argv[1], os.O_RDWR)", """
+os.setgid(65534); os.setuid(65534)
+file = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECTORY)""").replace(
+    "libc.pwrite(file, ctypes.c_void_p(address), ctypes.c_size_t(8), ctypes.c_long(64))",
+    "libc.syscall(217, file, ctypes.c_void_p(address), 4096)")
 
 class Case(MountTest):
     def program(self, script, *arguments, **options):
@@ -56,6 +63,38 @@ class Locks(Case):
                 self.assertEqual(result.stdout, "4096\n")
         finally:
             program.kill()
+
+    def test_one_who_holds_a_directory_s_lock_holds_up_nobody(self):
+        peer, pids = self.holder(), self.daemon.path("pids")
+        with Inotify(pids) as watch:
+            lister = self.program(ENDLESS_LIST, pids)
+            try:
+                newcomer = self.holder(asic=0xB)
+                for pid in (peer.pid, newcomer.pid):
+                    result = run("cat", self.daemon.path("pids", pid, "dram"), limit=5)
+                    self.assertEqual(result.stdout, "4096\n")
+                eventually(lambda: self.status("untold_changes"))
+                self.assertIn(str(newcomer.pid), run("ls", pids, limit=5).stdout.split())
+            finally:
+                lister.kill()
+            watch.take()
+            another = self.holder(asic=0xC)
+            watch.wait(lambda p, m, n: m & IN_CREATE and n == str(another.pid))
+
+    def test_who_lists_as_an_ordinary_user_takes_no_event_from_others(self):
+        pids = self.daemon.path("pids")
+        lister = Program("setpriv", f"--reuid={NOBODY.pw_uid}", f"--regid={NOBODY.pw_gid}",
+                         "--clear-groups", "sh", "-c", f"while :; do ls {pids} >/dev/null; done")
+        try:
+            with Inotify(pids) as watch:
+                for _ in range(30):
+                    newcomer = self.holder()
+                    watch.wait(lambda p, m, n, pid=newcomer.pid: m & IN_CREATE and n == str(pid))
+                    newcomer.kill()
+                    watch.wait(lambda p, m, n, pid=newcomer.pid: m & IN_DELETE and n == str(pid))
+        finally:
+            lister.kill()
+        self.assertEqual(self.status("untold_changes"), 0)
 
     def test_one_who_has_a_lease_on_his_file_keeps_no_event_from_others(self):
         peer, other = self.holder(), self.holder(user=NOBODY)
