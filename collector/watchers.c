@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 GHashTable *watchers_set_new(void)
@@ -74,13 +73,13 @@ static DIR *open_dir(int proc, const char *pid, const char *below)
 	return dir;
 }
 
-/* Root's mount is everybody's. An ordinary user's is his own alone, unless that is allowed, and
- * then nobody counts on this; what he may not look at although it is his, /proc says is root's. */
-static bool may_watch(int proc, const char *pid)
+/* Root's mount is everybody's, so each process that cannot be looked at may watch. An ordinary
+ * user's is his own alone, unless that is allowed, and then nobody counts on this; what he may not
+ * look at although it is his (an ssh-agent, a process with capabilities) is taken not to watch, or
+ * his daemon would never sleep. */
+static bool may_watch(int error)
 {
-	struct stat st;
-
-	return !geteuid() || (!fstatat(proc, pid, &st, 0) && st.st_uid == geteuid());
+	return error != ENOENT && error != ESRCH && !geteuid();
 }
 
 static bool take_process(int proc, const char *pid, uint32_t device, GHashTable *inodes)
@@ -89,7 +88,7 @@ static bool take_process(int proc, const char *pid, uint32_t device, GHashTable 
 	struct dirent *entry;
 
 	if (!links)
-		return errno == ENOENT || errno == ESRCH || !may_watch(proc, pid);
+		return !may_watch(errno);
 	while ((entry = readdir(links))) {
 		if (!is_watcher(dirfd(links), entry->d_name))
 			continue;
