@@ -18,13 +18,12 @@ GHashTable *watchers_set_new(void)
 static void take_line(const char *line, uint32_t device, GHashTable *inodes)
 {
 	const char *inode = strstr(line, " ino:"), *where = strstr(line, " sdev:");
-	uint64_t *key;
+	uint64_t ino;
 
 	if (!inode || !where || g_ascii_strtoull(where + 6, NULL, 16) != device)
 		return;
-	key = g_new(uint64_t, 1);
-	*key = g_ascii_strtoull(inode + 5, NULL, 16);
-	g_hash_table_add(inodes, key);
+	ino = g_ascii_strtoull(inode + 5, NULL, 16);
+	g_hash_table_add(inodes, g_memdup2(&ino, sizeof ino));
 }
 
 static void take_info(int infos, const char *name, uint32_t device, GHashTable *inodes)
