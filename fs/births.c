@@ -172,11 +172,11 @@ void births_changed(struct fs *fs, enum model_change change, struct process *pro
 	/* Everybody may watch `pids`, and the kernel tells all or nobody. */
 	if (process && fs->model->hidepid.mode == HIDEPID_INVISIBLE)
 		return;
-	if (change == PROCESS_COMES || change == PROCESS_GOES)
-		process_changes(fs, process, what);
-	else if (change == HOLDING_COMES || change == HOLDING_GOES)
+	if (process && device)
 		holding_changes(fs, process, device, what);
-	else
+	else if (process)
+		process_changes(fs, process, what);
+	else if (device)
 		device_changes(fs, device, what);
 }
 
