@@ -153,7 +153,7 @@ void alloc_fini(struct alloc *alloc)
 static struct alloc_share *share_get(struct alloc *alloc, uid_t uid)
 {
 	struct alloc_share *share = g_hash_table_lookup(alloc->shares, GUINT_TO_POINTER(uid));
-	bool is_trusted = uid == 0 || uid == alloc->model->owner;
+	bool is_trusted = model_trusts(alloc->model, uid);
 
 	if (!share) {
 		share = g_new0(struct alloc_share, 1);

@@ -22,11 +22,6 @@
 #define READ_BYTES    16384
 #define DUMP_AGAIN_NS 10000000000u /* anybody may ask for it */
 
-static bool is_trusted(const struct alloc *alloc, uid_t uid)
-{
-	return uid == 0 || uid == alloc->model->owner;
-}
-
 static struct alloc_user *user_get(struct alloc_server *server, uid_t uid)
 {
 	struct alloc_user *user = g_hash_table_lookup(server->users, GUINT_TO_POINTER(uid));
@@ -55,7 +50,7 @@ static const char *why_refused(const struct alloc_peer *peer)
 	if (server->peers.length > server->max_peers)
 		return "there are too many connections";
 	if (peer->user->peers > MIN(ALLOC_MAX_PEERS_PER_USER, server->max_peers / 4) &&
-	    !is_trusted(server->alloc, peer->uid))
+	    !model_trusts(server->alloc->model, peer->uid))
 		return "its user has too many connections";
 	return NULL;
 }
@@ -248,7 +243,8 @@ static bool has_had_enough(const struct alloc_peer *peer)
 	if (user->round != peer->server->round)
 		user->spent_ns = 0;
 	user->round = peer->server->round;
-	return user->spent_ns > ALLOC_USER_NS && !is_trusted(peer->server->alloc, user->uid);
+	return user->spent_ns > ALLOC_USER_NS &&
+	       !model_trusts(peer->server->alloc->model, user->uid);
 }
 
 static void take(struct alloc_peer *peer, const uint8_t *bytes, size_t size)

@@ -145,11 +145,6 @@ struct tally {
  * driver's that it is not there. */
 #define HEARD_OF_BY (1u << SOURCE_NATIVE | 1u << SOURCE_ALLOC_SERVER)
 
-static bool is_trusted(const struct model *model, uid_t uid)
-{
-	return uid == 0 || uid == model->owner;
-}
-
 static void note_older(struct device **oldest, struct device *device)
 {
 	if (!*oldest || device->created_ns < (*oldest)->created_ns)
@@ -166,7 +161,7 @@ static gboolean tally_one(gpointer key, gpointer value, gpointer data)
 	tally->of_user += device->creator == tally->uid;
 	if (is_idle && device->creator == tally->uid)
 		note_older(&tally->idle, device);
-	if (is_idle && !is_trusted(tally->model, device->creator))
+	if (is_idle && !model_trusts(tally->model, device->creator))
 		note_older(&tally->left, device);
 	return FALSE;
 }
@@ -175,7 +170,7 @@ static gboolean tally_one(gpointer key, gpointer value, gpointer data)
  * go first. What several have left behind together makes room, too. */
 static bool device_room(struct model *model, uid_t uid)
 {
-	guint limit = is_trusted(model, uid) ? MODEL_MAX_DEVICES : MODEL_MAX_DEVICES_PER_USER;
+	guint limit = model_trusts(model, uid) ? MODEL_MAX_DEVICES : MODEL_MAX_DEVICES_PER_USER;
 	struct tally tally = {.model = model, .uid = uid};
 	struct device *goes;
 

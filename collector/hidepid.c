@@ -44,7 +44,7 @@ static bool is_exempt_at_sight(const struct model *model, const struct reader *r
 {
 	const struct hidepid *hidepid = &model->hidepid;
 
-	return hidepid->mode == HIDEPID_OFF || reader->uid == 0 || reader->uid == model->owner ||
+	return hidepid->mode == HIDEPID_OFF || model_trusts(model, reader->uid) ||
 	       (hidepid->has_group && reader->gid == hidepid->group);
 }
 

@@ -31,6 +31,11 @@ void model_init(struct model *model)
 	model->started_ns = model->now_ns();
 }
 
+bool model_trusts(const struct model *model, uid_t uid)
+{
+	return uid == 0 || uid == model->owner;
+}
+
 void model_fini(struct model *model)
 {
 	g_hash_table_destroy(model->device_by_serial);

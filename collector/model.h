@@ -197,6 +197,10 @@ struct model {
 
 void model_init(struct model *model);
 void model_fini(struct model *model);
+
+/* Root and the daemon's own user, who could do worse than what the limits of a user prevent. */
+bool model_trusts(const struct model *model, uid_t uid);
+
 void model_add_source(struct model *model, struct source *source);
 
 /* Before anything is read: lets each source bring processes and devices up to date. `only`: for a

@@ -304,7 +304,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 
 static const char *limit_reached(const struct server *server, const struct user *user)
 {
-	bool trusted = user->uid == 0 || user->uid == server->native->model->owner;
+	bool trusted = model_trusts(server->native->model, user->uid);
 
 	if (server->all.length >= server->max_clients)
 		return "there are too many clients";

@@ -90,7 +90,7 @@ static void file_destroy(struct file *file)
 
 static bool is_trusted(const struct file *file)
 {
-	return file->reader.uid == 0 || file->reader.uid == file->fs->model->owner;
+	return model_trusts(file->fs->model, file->reader.uid);
 }
 
 /* Brings the shares up to date with all that it takes; false if that is too much. */

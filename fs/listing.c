@@ -125,19 +125,11 @@ void listing_done(struct fs *fs, uint64_t parent)
 	}
 }
 
-/* Root and the daemon's own user could do worse. */
-static bool is_trusted(const struct fs *fs, fuse_req_t req)
-{
-	uid_t uid = fuse_req_ctx(req)->uid;
-
-	return uid == 0 || uid == fs->model->owner;
-}
-
 void listing_open(struct fs *fs, fuse_req_t req, uint64_t ino, const struct fuse_file_info *info)
 {
 	struct opening opening = {.req = req, .ino = ino, .info = *info};
 
-	if (is_trusted(fs, req)) {
+	if (model_trusts(fs->model, fuse_req_ctx(req)->uid)) {
 		opening.info.fh = 0;
 		fuse_reply_open(req, &opening.info);
 	} else if (number_of(fs->births.listing->at_work, ino)) {
