@@ -52,8 +52,8 @@ def do(verb, words):
     number = int(words[0])
     if verb == "open":
         links[number] = socket.socket(socket.AF_UNIX)
+        links[number].connect(words[1])  # waits for room in a full queue, which a time-out forbids
         links[number].settimeout(20)
-        links[number].connect(words[1])
     elif verb == "send":
         links[number].sendall(bytes.fromhex(words[1]))
     elif verb == "recv":
