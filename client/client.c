@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Starting: when tracking is asked for, and in a forked child again. */
 #include "internal.h"
+#include "report.h"
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -45,7 +46,7 @@ static bool environment_asks(void)
 
 	if (own && *own)
 		return strcmp(own, "0") != 0;
-	return older && strcmp(older, "1") == 0;
+	return (older && strcmp(older, "1") == 0) || ttmem__report_asked();
 }
 
 /* The pages of the state, made once and never unmapped: other threads may look at them any time. */
@@ -116,6 +117,7 @@ static void thread_ends(void *arg)
 		ttmem__shard_leave(client, thread->shard);
 		thread->busy = 0;
 	}
+	ttmem__scopes_end(thread);
 	/* A later destructor of this thread may call again: it then takes a shard anew. */
 	thread->shard = NULL;
 	thread->epoch = 0;
@@ -128,6 +130,7 @@ static int start_locked(struct client *client)
 	int error;
 
 	inherited_close();
+	client->fenceless = ttmem__fenceless_start();
 	error = ttmem__ledger_create(client);
 	if (error)
 		return error;
@@ -136,8 +139,10 @@ static int start_locked(struct client *client)
 	client->socket = ttmem__hello(client);
 	inherited_note(client);
 	clock_gettime(CLOCK_MONOTONIC, &now);
+	client->handle_key = (uint32_t)now.tv_nsec * 2654435761u ^ (uint32_t)getpid();
 	__atomic_store_n(&client->epoch, (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec,
 			 __ATOMIC_RELEASE);
+	ttmem__report_start();
 	return 0;
 }
 
@@ -204,6 +209,7 @@ static struct shard *thread_join(struct client *client, struct thread *thread)
 	thread->tid = (uint32_t)syscall(SYS_gettid);
 	thread->last_tag = LEDGER_TAG_NONE;
 	thread->epoch = client->epoch;
+	ttmem__scopes_renew(client, thread);
 	return shard;
 }
 

@@ -1,22 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "directory.h"
+#include "bias.h"
+#include "records.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#define BITS_MIN 14
-#define BITS_MAX 26
-#define PER_LIVE 4 /* cells for each live buffer, at least */
+#define BITS_MIN   14
+#define BITS_MAX   26
+#define PER_LIVE   4 /* cells for each live buffer, at least */
+#define HUGE_BYTES (2u << 20)
 
-static void fill(uint8_t *cells, uint32_t shift, const struct shard *shard)
+static void fill(uint8_t *cells, uint32_t shift, const struct client *client,
+		 const struct shard *shard)
 {
+	struct records records = ttmem__records_of(client, shard->number);
 	uint8_t mine = (uint8_t)(shard->number + 1);
+	const struct ledger_record *record;
 
-	for (uint32_t i = 0; i <= shard->index.mask; i++) {
-		uint64_t slot = shard->index.slots[i];
-		uint8_t *cell = &cells[slot_hash(slot) >> shift];
+	while ((record = ttmem__records_next(&records))) {
+		struct key key = key_of(record);
+		uint8_t *cell = &cells[key.hash >> 32 >> shift];
 
-		if (slot && *cell != mine)
+		if (!(record->owner & RECORD_HAS_HANDLE) && *cell != mine)
 			*cell = *cell ? CELL_MANY : mine;
 	}
 }
@@ -41,7 +47,7 @@ static uint64_t limit_after(const struct client *client, uint64_t live, bool gro
 	return limit > 1024 ? limit : 1024;
 }
 
-/* Under the locks of all shards. */
+/* With all shards taken, and client->search_lock. */
 static bool make(struct client *client, uint32_t nshards)
 {
 	uint64_t live = 0;
@@ -55,8 +61,10 @@ static bool make(struct client *client, uint32_t nshards)
 	cells = ttmem__private_pages(1ull << bits);
 	if (!cells)
 		return false;
+	if (1ull << bits >= HUGE_BYTES)
+		madvise(cells, 1ull << bits, MADV_HUGEPAGE);
 	for (uint32_t i = 0; i < nshards; i++)
-		fill(cells, 32 - bits, client->shards[i]);
+		fill(cells, 32 - bits, client, client->shards[i]);
 	grown = !client->directory || 32 - bits != client->directory_shift;
 	if (client->directory)
 		munmap(client->directory, 1ull << (32 - client->directory_shift));
@@ -72,13 +80,15 @@ bool ttmem__directory_create(struct client *client)
 	struct shard *first = client->shards[0];
 	bool made;
 
-	lock_take(&first->lock);
+	lock_take(&client->search_lock);
+	other_take(client, first);
 	made = make(client, 1);
 	if (made) {
 		word_set(&client->several, 1);
 		word_set(&client->header->several_shards, 1);
 	}
-	lock_give(&first->lock);
+	other_give(first);
+	lock_give(&client->search_lock);
 	return made;
 }
 
@@ -95,12 +105,14 @@ void ttmem__directory_rebuild(struct client *client)
 	int saved = errno;
 
 	lock_take(&client->lock);
+	lock_take(&client->search_lock);
 	for (uint32_t i = 0; i < client->nshards; i++)
-		lock_take(&client->shards[i]->lock);
+		other_take(client, client->shards[i]);
 	if (!make(client, client->nshards))
 		word_set(&client->wasted, 0);
 	for (uint32_t i = 0; i < client->nshards; i++)
-		lock_give(&client->shards[i]->lock);
+		other_give(client->shards[i]);
+	lock_give(&client->search_lock);
 	lock_give(&client->lock);
 	errno = saved;
 }

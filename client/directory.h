@@ -6,18 +6,20 @@
  *   n + 1     only shard n
  *   CELL_MANY several, or some shard that has let go of it since
  *
- * A byte is read and changed only by a thread that holds the lock of its own shard, or shard 0's,
- * before it inserts. It is written when a group gets its first owner or a second one, so in a
- * steady state all threads only read it, and threads with buffers of their own do not disturb each
- * other.
+ * A byte is written when a group gets its first owner or a second one, so in a steady state all
+ * threads only read it, and threads with buffers of their own do not disturb each other.
  *
- * Why no address can be live in two shards: a thread that finds its own number inserts under its
- * own lock. Whoever wants the group later makes it CELL_MANY, and then holds all shards' locks
- * together, taken in order, while it searches and inserts: it sees what the first has inserted, and
- * all such searches come one after the other because each begins with shard 0. There it enters once
- * more: while it held no lock the directory may have been made anew from what was live, and it was
- * not. A shard that is made meanwhile is found too: its number is published before its thread can
- * take shard 0's lock.
+ * Why no address can be live in two shards. A thread that finds its own number, or enters it where
+ * there was none, inserts with its shard taken. Whoever wants the group later does so under
+ * client.search_lock: it makes the byte CELL_MANY, and then takes the shard that had the group
+ * alone. If that one was just inserting it sees what was inserted, and from then on that one's
+ * thread sees CELL_MANY. An address of such a group is looked for in all other shards and inserted
+ * under search_lock, so one such search sees what another has inserted. It does not take the other
+ * shards: what they insert and remove meanwhile are other addresses, and entries do not move.
+ *
+ * The directory is made anew from what is live, under search_lock and with all shards taken. A
+ * shard that is made meanwhile is found too: its number is published before its thread can enter it
+ * here.
  */
 #ifndef TTMEM_DIRECTORY_H
 #define TTMEM_DIRECTORY_H
@@ -33,31 +35,49 @@ bool ttmem__directory_create(struct client *client);
  * the directory anew. */
 bool ttmem__directory_wasted(struct client *client);
 
-/* Makes it anew from what is live, and larger if need be. No lock may be held. */
+/* Makes it anew from what is live, and larger if need be. No lock may be held, and no shard taken.
+ */
 void ttmem__directory_rebuild(struct client *client);
 
-static inline uint8_t *directory_cell(const struct client *client, const struct key *key)
+static inline uint8_t *directory_cell(const struct client *client, struct key key)
 {
-	return &client->directory[key->hash >> client->directory_shift];
+	return &client->directory[key.hash >> 32 >> client->directory_shift];
 }
 
-/* Enters the shard. True if it is alone in the cell. */
+/* The key's byte. With a shard taken, so that the directory stays. */
+static inline uint8_t directory_look(const struct client *client, struct key key)
+{
+	return __atomic_load_n(directory_cell(client, key), __ATOMIC_RELAXED);
+}
+
+/* With our shard taken: true if we are alone in the cell, or enter it as the first. */
 static inline bool directory_enter(const struct client *client, const struct shard *own,
-				   const struct key *key)
+				   struct key key)
 {
 	uint8_t *cell = directory_cell(client, key);
 	uint8_t mine = (uint8_t)(own->number + 1);
 	uint8_t seen = __atomic_load_n(cell, __ATOMIC_RELAXED);
 
-	for (;;) {
-		if (likely(seen == mine))
-			return true;
-		if (seen == CELL_MANY)
-			return false;
+	if (unlikely(!seen))
+		return __atomic_compare_exchange_n(cell, &seen, mine, false, __ATOMIC_RELAXED,
+						   __ATOMIC_RELAXED);
+	return seen == mine;
+}
+
+/* With client->search_lock: enters our shard beside whoever is there. Returns what was there: our
+ * own number if we are alone, CELL_MANY, or the number + 1 of the one that was alone until now. */
+static inline uint8_t directory_join(const struct client *client, const struct shard *own,
+				     struct key key)
+{
+	uint8_t *cell = directory_cell(client, key);
+	uint8_t mine = (uint8_t)(own->number + 1);
+	uint8_t seen = __atomic_load_n(cell, __ATOMIC_RELAXED);
+
+	while (seen != mine && seen != CELL_MANY)
 		if (__atomic_compare_exchange_n(cell, &seen, seen ? CELL_MANY : mine, false,
 						__ATOMIC_RELAXED, __ATOMIC_RELAXED))
-			return !seen;
-	}
+			return seen ? seen : mine;
+	return seen;
 }
 
 #endif

@@ -1,19 +1,57 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The way from (device, kind, address) to a record. Open addressing with linear probing and
- * deletion by shifting back, so there are no tombstones; a slot holds 32 bits of the hash, which
- * is enough to find its home again without touching the record.
+ * The way from (device, kind, address) to a record: a hash table of groups, each a cache line with
+ * room for ten buffers. A search reads its home group, and nearly always no other; it goes on to
+ * the next only if a buffer was passed on for want of room. Entries stay where they are until the
+ * table grows, so another thread can look into it (index_has) while its owner works, and a removal
+ * leaves no trace.
  */
 #ifndef TTMEM_INDEX_H
 #define TTMEM_INDEX_H
 
 #include "internal.h"
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+#define GROUP_SLOTS 10u
+#define SLOTS_MASK  ((1u << GROUP_SLOTS) - 1)
+#define GROUP_FILL  8u /* entries for each group, on average, at most */
 
-#define INDEX_NONE UINT32_MAX
+/*
+ * Three words of four lanes, 16 bits each: lanes 0 to 9 hold 15 bits of an entry's hash, and 1, or
+ * 0 where there is no entry; lane 10 counts the entries that had no room here, and stays at
+ * LANE_MAX. Words are read and written whole: a wider load than the last store to its bytes would
+ * wait until all stores before it have left the processor.
+ */
+struct group {
+	uint64_t words[3];
+	uint32_t records[GROUP_SLOTS];
+} __attribute__((aligned(64)));
+
+static_assert(sizeof(struct group) == 64, "a cache line");
+
+#define LANE_MAX    0xffffull
+#define LANES(x)    ((x)*0x0001000100010001ull)
+#define PASSED      10u
+#define PASSED_BITS (LANE_MAX << PASSED % 4 * 16)
+
+static inline uint16_t lane_get(const struct group *group, uint32_t lane)
+{
+	return (uint16_t)(word_get(&group->words[lane / 4]) >> lane % 4 * 16);
+}
+
+static inline void lane_set(struct group *group, uint32_t lane, uint64_t value)
+{
+	uint64_t *word = &group->words[lane / 4];
+	uint32_t shift = lane % 4 * 16;
+	uint64_t rest = *word & ~(LANE_MAX << shift);
+
+	__atomic_store_n(word, rest | value << shift, __ATOMIC_RELEASE);
+}
 
 struct key {
 	uint64_t address;
-	uint32_t hash;
+	uint64_t hash;
 	uint8_t device;
 	uint8_t kind;
 };
@@ -27,77 +65,138 @@ static inline struct key key_make(uint32_t device, uint32_t kind, uint64_t addre
 	x ^= x >> 29;
 	x *= 0x9e3779b97f4a7c15ull;
 	x ^= x >> 32;
-	return (struct key){address, (uint32_t)x, (uint8_t)device, (uint8_t)kind};
+	return (struct key){address, x, (uint8_t)device, (uint8_t)kind};
 }
 
-static inline uint32_t slot_hash(uint64_t slot)
+static inline struct key key_of(const struct ledger_record *record)
 {
-	return (uint32_t)(slot >> 32);
+	return key_make(record->device, record->kind, record->address);
 }
 
-static inline uint32_t slot_record(uint64_t slot)
+static inline uint32_t key_home(struct key key, uint32_t mask)
 {
-	return (uint32_t)slot - 1;
+	return (uint32_t)key.hash & mask;
 }
 
-/* The slot number, or INDEX_NONE. */
-static inline uint32_t index_find(const struct index *index, const struct client *client,
-				  const struct key *key)
+static inline uint16_t key_tag(struct key key)
 {
-	for (uint32_t i = key->hash & index->mask;; i = (i + 1) & index->mask) {
-		uint64_t slot = index->slots[i];
-		const struct ledger_record *record;
+	return (uint16_t)(key.hash >> 48 | 1);
+}
 
-		if (!slot)
-			return INDEX_NONE;
-		if (slot_hash(slot) != key->hash)
-			continue;
-		record = record_at(client, slot_record(slot));
-		if (likely(record->address == key->address && record->device == key->device &&
-			   record->kind == key->kind))
-			return i;
+/* A bit for each slot with that tag. */
+static hot uint32_t group_match(const struct group *group, uint16_t tag)
+{
+#ifdef __SSE2__
+	const __m128i *words = (const __m128i *)group->words;
+	__m128i wanted = _mm_set1_epi16((short)tag);
+	__m128i low = _mm_unpacklo_epi64(_mm_loadl_epi64(words),
+					 _mm_loadl_epi64((const __m128i *)&group->words[1]));
+	__m128i high = _mm_loadl_epi64(words + 1);
+
+	low = _mm_cmpeq_epi16(low, wanted);
+	high = _mm_cmpeq_epi16(high, wanted);
+	return (uint32_t)_mm_movemask_epi8(_mm_packs_epi16(low, high)) & SLOTS_MASK;
+#else
+	uint32_t match = 0;
+
+	for (uint32_t slot = 0; slot < GROUP_SLOTS; slot++)
+		match |= (uint32_t)(lane_get(group, slot) == tag) << slot;
+	return match;
+#endif
+}
+
+static inline bool group_passed(const struct group *group)
+{
+	return group->words[PASSED / 4] & PASSED_BITS;
+}
+
+static inline void group_pass(struct group *group, int change)
+{
+	uint16_t passed = lane_get(group, PASSED);
+
+	if (passed != LANE_MAX)
+		lane_set(group, PASSED, (uint16_t)(passed + change));
+}
+
+/* Whether the record is the key's. It may be written meanwhile when another thread looks. */
+static inline bool key_is(struct key key, const struct ledger_record *record)
+{
+	return word_get(&record->address) == key.address &&
+	       word_get(&record->device) == key.device && word_get(&record->kind) == key.kind;
+}
+
+/* An entry that was found. */
+struct place {
+	struct group *group; /* NULL: there is none */
+	struct ledger_record *record;
+	uint32_t slot;
+	uint32_t number; /* of the record */
+};
+
+static hot struct place index_find(const struct index *index, const struct client *client,
+				   struct key key)
+{
+	uint32_t at = key_home(key, index->mask);
+
+	for (uint32_t tried = 0; tried <= index->mask; tried++, at = (at + 1) & index->mask) {
+		struct group *group = &index->groups[at];
+
+		for (uint32_t match = group_match(group, key_tag(key)); match; match &= match - 1) {
+			uint32_t slot = (uint32_t)__builtin_ctz(match);
+			uint32_t number = group->records[slot];
+			struct ledger_record *record = record_at(client, number);
+
+			if (likely(key_is(key, record)))
+				return (struct place){group, record, slot, number};
+		}
+		if (likely(!group_passed(group)))
+			break;
 	}
+	return (struct place){0};
 }
 
-/* True when there is room for one more, growing if need be. */
-static inline bool index_reserve(struct index *index)
+/* The same for a thread that has not taken the shard, but holds client.search_lock, so that the
+ * table stays: whether the key was there. A yes may be gone by now. A key that was inserted before
+ * and not removed is found for certain. */
+bool ttmem__index_has(const struct index *index, const struct client *client, struct key key);
+
+static inline bool index_has_room(const struct index *index)
 {
-	if (likely(index->used < index->mask - index->mask / 4))
-		return true;
-	return ttmem__index_grow(index);
+	return index->used < (index->mask + 1) * GROUP_FILL;
 }
 
-static inline void index_put(struct index *index, uint32_t hash, uint32_t record)
+/* For when the host has no memory for a larger table. */
+static inline bool index_is_full(const struct index *index)
 {
-	uint32_t i = hash & index->mask;
+	return index->used >= (index->mask + 1) * GROUP_SLOTS;
+}
 
-	while (index->slots[i])
-		i = (i + 1) & index->mask;
-	index->slots[i] = (uint64_t)hash << 32 | (record + 1);
+/* It must not be full. */
+static hot void index_put(struct index *index, struct key key, uint32_t record)
+{
+	uint32_t at = key_home(key, index->mask);
+	struct group *group = &index->groups[at];
+	uint32_t slot, empty;
+
+	while (unlikely(!(empty = group_match(group, 0)))) {
+		group_pass(group, 1);
+		at = (at + 1) & index->mask;
+		group = &index->groups[at];
+	}
+	slot = (uint32_t)__builtin_ctz(empty);
+	word_set(&group->records[slot], record);
+	lane_set(group, slot, key_tag(key));
 	index->used++;
 }
 
-/* Empties slot i and moves up those behind it that may not stay beyond the gap. */
-static inline void index_remove(struct index *index, uint32_t i)
+static hot void index_remove(struct index *index, struct key key, struct place place)
 {
-	uint32_t gap = i;
+	uint32_t at = key_home(key, index->mask);
 
-	for (;;) {
-		uint64_t slot;
-		uint32_t home;
-
-		i = (i + 1) & index->mask;
-		slot = index->slots[i];
-		if (!slot)
-			break;
-		home = slot_hash(slot) & index->mask;
-		if (((i - home) & index->mask) < ((i - gap) & index->mask))
-			continue;
-		index->slots[gap] = slot;
-		gap = i;
-	}
-	index->slots[gap] = 0;
+	lane_set(place.group, place.slot, 0);
 	index->used--;
+	for (; unlikely(&index->groups[at] != place.group); at = (at + 1) & index->mask)
+		group_pass(&index->groups[at], -1);
 }
 
 #endif

@@ -11,6 +11,8 @@
 
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
+#define hot         inline __attribute__((always_inline))
+#define cold        __attribute__((noinline, cold))
 
 /* The ledger's words are plain integers that the collector may read at any time. */
 #define word_get(p)    __atomic_load_n(p, __ATOMIC_RELAXED)
@@ -18,19 +20,25 @@
 #define word_add(p, v) word_set(p, word_get(p) + (v)) /* by the holder of the shard's lock */
 #define word_count(p)  __atomic_fetch_add(p, 1, __ATOMIC_RELAXED)
 
-#define OVERFLOW_BLOCK 65536u /* records in one block of private memory */
+#define OVERFLOW_BLOCK  65536u /* records in one block of private memory */
+#define OVERFLOW_BLOCKS 4096u
 
-/* A lock that costs one atomic exchange to take and a plain store to give back, because every call
- * ends with a full fence anyway (see track_leave). */
+/* struct ledger_record.owner: a shard's number, and this for a buffer that is in no index. */
+#define RECORD_HAS_HANDLE 0x100u
+#define RECORD_SHARD      0xffu
+
+/* For what is not on the hot path, and for a shard that several threads want. */
 struct lock {
 	uint32_t held;
 	uint32_t waiters;
 };
 
-/* From (device, kind, address) to a record: open addressing, a slot is hash << 32 | record + 1. */
+struct group; /* index.h */
+
+/* From (device, kind, address) to a record. */
 struct index {
-	uint64_t *slots;
-	uint32_t mask;
+	struct group *groups;
+	uint32_t mask; /* groups - 1 */
 	uint32_t used;
 };
 
@@ -40,7 +48,12 @@ struct index {
  * the next thread. In memory that a forked child does not get.
  */
 struct shard {
+	/* Who is in it: see bias.h. */
+	uint32_t inside;
+	uint32_t shared;
 	struct lock lock;
+	uint32_t calm; /* the own thread's calls since another was in it; under the lock */
+	bool crowded;  /* several threads call it their own; under the lock */
 	uint32_t number;
 	uint32_t users; /* threads that work with it; under client.lock */
 	struct index index;
@@ -59,19 +72,21 @@ struct shard {
  * call and written only at the start.
  */
 struct client {
-	uint64_t
-		epoch; /* a number no other start of this or a parent process has; 0: not started */
+	uint64_t epoch; /* that no other start of this or a parent process has; 0: not started */
 	struct ledger_header *header;
 	struct ledger_process_cell (*process)[LEDGER_KINDS];
 	struct ledger_record *records;
-	uint64_t capacity; /* of records */
-	uint8_t *
-		directory; /* see directory.h; changes under all shards' locks, as does its shift */
+	uint64_t capacity;  /* of records */
+	uint8_t *directory; /* see directory.h; changes while all shards are taken, as its shift */
 	uint32_t directory_shift;
-	uint32_t several; /* a second shard exists; changes once, under shard 0's lock */
+	uint32_t several; /* a second shard exists; changes once, while shard 0 is taken */
+	bool fenceless;   /* others can make our threads fence: see bias.h */
 
+	/* Taken in this order, and none with a shard taken but the last. */
 	struct lock lock __attribute__((aligned(64))); /* start, shards, tags, devices */
-	struct lock chunk_lock; /* chunks; taken below a shard's lock, as `lock` never is */
+	struct lock search_lock; /* looking into other shards' indexes, and making one larger */
+	struct lock chunk_lock;
+	uint32_t handle_key; /* tells the handles of this start from others' */
 	uint64_t wasted __attribute__((aligned(64))); /* searches of all shards in vain */
 	uint64_t wasted_limit;
 	int memfd;
@@ -85,17 +100,24 @@ struct client {
 	uint32_t nshards;
 	uint32_t overflow_chunks;
 	struct shard *shards[LEDGER_SHARDS];
-	struct ledger_record *overflow[4096];
+	struct ledger_record *overflow[OVERFLOW_BLOCKS];
+	uint8_t overflow_shard[OVERFLOW_BLOCKS * OVERFLOW_BLOCK / LEDGER_CHUNK_RECORDS];
 	uint16_t tag_slots[2 * LEDGER_TAGS]; /* tag id, by hash; 0: empty */
 };
+
+struct tag_stack; /* scope.c */
 
 /* What a thread keeps. It survives fork() in the child, where its epoch no longer matches. */
 struct thread {
 	uint64_t epoch;
 	struct shard *shard;
+	struct tag_stack *stack; /* made by the first push; owned by the thread */
+	uint32_t depth;          /* pushes without their pops */
 	uint32_t tid;
 	uint16_t last_tag;
+	uint16_t tag;          /* on top of the stack, while the epoch matches */
 	volatile uint8_t busy; /* in a call: seen by a signal handler of the same thread */
+	uint8_t locked;        /* has the lock of its shard, and not only its `inside` */
 };
 
 extern struct client *ttmem__client;
@@ -118,6 +140,12 @@ void ttmem__ring(struct client *client);
 /* hello.c */
 int ttmem__hello(const struct client *client);
 
+/* bias.c */
+bool ttmem__fenceless_start(void);
+void ttmem__own_take_slowly(struct shard *shard);
+void ttmem__own_give_slowly(const struct client *client, struct shard *shard);
+void ttmem__other_take(struct client *client, struct shard *shard);
+
 /* shard.c */
 struct shard *ttmem__shard_take(struct client *client);
 void ttmem__shard_leave(struct client *client, struct shard *shard);
@@ -128,10 +156,14 @@ void ttmem__push(struct client *client, uint32_t row, uint32_t kind, int64_t del
 uint32_t ttmem__record_fresh(struct client *client, struct shard *shard);
 
 /* index.c */
-bool ttmem__index_grow(struct index *index);
+bool ttmem__index_grow(const struct client *client, struct shard *shard);
 
 /* tag.c */
 uint16_t ttmem__tag(struct client *client, struct thread *thread, const char *name);
+
+/* scope.c */
+void ttmem__scopes_renew(struct client *client, struct thread *thread);
+void ttmem__scopes_end(struct thread *thread);
 
 /* device.c */
 void ttmem__device_seen(struct client *client, uint32_t device);
@@ -146,29 +178,18 @@ static inline void lock_take(struct lock *lock)
 		ttmem__lock_wait(lock);
 }
 
-/* Gives the lock back without looking for waiters: a fence and lock_wake_waiters() must follow. */
-static inline void lock_drop(struct lock *lock)
+/* The waiter counts itself, fences and looks at `held`; we clear `held`, fence and look at the
+ * count: one of the two sees the other. */
+static inline void lock_give(struct lock *lock)
 {
 	__atomic_store_n(&lock->held, 0, __ATOMIC_RELEASE);
-}
-
-/* After lock_drop() and a seq_cst fence. The waiter counts itself, fences and looks at `held`; we
- * clear `held`, fence and look at the count: one of the two sees the other. */
-static inline void lock_wake_waiters(struct lock *lock)
-{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (unlikely(word_get(&lock->waiters)))
 		ttmem__lock_wake(lock);
 }
 
-static inline void lock_give(struct lock *lock)
-{
-	lock_drop(lock);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	lock_wake_waiters(lock);
-}
-
-/* After a change and a seq_cst fence: the collector arms, fences and reads, so either it sees the
- * change or we see it armed. */
+/* After a change and a seq_cst fence, or what stands for one (see bias.h): the collector arms,
+ * fences and reads, so either it sees the change or we see it armed. */
 static inline void doorbell_check(struct client *client)
 {
 	if (unlikely(word_get(&client->header->armed)))

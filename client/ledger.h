@@ -19,7 +19,7 @@
 
 #define LEDGER_MAGIC "TTMEMLGR"
 #define LEDGER_MAJOR 1
-#define LEDGER_MINOR 0
+#define LEDGER_MINOR 1
 #define LEDGER_NAME  "ttmem-ledger" /* of the memory file, as /proc/<pid>/fd shows it */
 
 #define LEDGER_DEVICES       64
@@ -65,7 +65,8 @@ struct ledger_header {
 	uint64_t offset_records;
 	uint64_t socket_hash; /* of the TTMEM_SOCKET that the process was given; 0: none */
 	uint32_t state;
-	uint32_t reserved1[15];
+	uint32_t fenceless; /* since minor 1. 1: whoever arms makes the owner's fence, too */
+	uint32_t reserved1[14];
 
 	/* Written by the collector; alone on its line because every call looks at it. */
 	uint32_t armed;
@@ -158,7 +159,7 @@ struct ledger_record {
 	uint8_t device;
 	uint8_t kind;
 	uint32_t next_free; /* the owner's; means nothing to a reader */
-	uint32_t reserved0;
+	uint32_t owner;     /* the same, since minor 1: the shard, and RECORD_HAS_HANDLE */
 	uint64_t reserved1[2];
 };
 

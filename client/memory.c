@@ -194,6 +194,7 @@ static void header_fill(struct ledger_header *header, const struct client *clien
 	header->offset_chunks = LEDGER_OFFSET_CHUNKS;
 	header->offset_counters = LEDGER_OFFSET_COUNTERS;
 	header->offset_records = LEDGER_OFFSET_RECORDS;
+	header->fenceless = client->fenceless;
 	header->socket_hash = socket && *socket ? ledger_socket_hash(socket) : 0;
 	__atomic_store_n(&header->state, LEDGER_LIVE, __ATOMIC_RELEASE);
 }

@@ -22,20 +22,21 @@ static uint32_t chunk_new(struct client *client, struct shard *shard)
 }
 
 /* Under client->chunk_lock: a piece of private memory as long as a chunk. */
-static uint32_t overflow_new(struct client *client)
+static uint32_t overflow_new(struct client *client, const struct shard *shard)
 {
 	uint32_t block = client->overflow_chunks / (OVERFLOW_BLOCK / LEDGER_CHUNK_RECORDS);
 	uint32_t first =
 		(uint32_t)client->capacity + client->overflow_chunks * LEDGER_CHUNK_RECORDS;
 
-	if (block >= sizeof client->overflow / sizeof *client->overflow)
+	if (block >= OVERFLOW_BLOCKS)
 		return 0;
 	if (!client->overflow[block])
 		client->overflow[block] =
 			ttmem__private_pages(OVERFLOW_BLOCK * sizeof(struct ledger_record));
 	if (!client->overflow[block])
 		return 0;
-	client->overflow_chunks++;
+	client->overflow_shard[client->overflow_chunks] = (uint8_t)shard->number;
+	__atomic_store_n(&client->overflow_chunks, client->overflow_chunks + 1, __ATOMIC_RELEASE);
 	return first + 1;
 }
 
@@ -47,7 +48,7 @@ static bool chunk_take(struct client *client, struct shard *shard)
 	lock_take(&client->chunk_lock);
 	first = chunk_new(client, shard);
 	if (!first)
-		first = overflow_new(client);
+		first = overflow_new(client, shard);
 	lock_give(&client->chunk_lock);
 	errno = saved;
 	if (!first)
@@ -57,7 +58,7 @@ static bool chunk_take(struct client *client, struct shard *shard)
 	return true;
 }
 
-/* Under the shard's lock. Returns record + 1, or 0 when the host has no memory left. */
+/* With the shard taken. Returns record + 1, or 0 when the host has no memory left. */
 uint32_t ttmem__record_fresh(struct client *client, struct shard *shard)
 {
 	uint32_t record;

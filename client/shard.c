@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Shards: who works with which, and what changes when there is more than one. */
+#include "bias.h"
 #include "directory.h"
 #include <errno.h>
 #include <sys/mman.h>
@@ -27,11 +28,12 @@ static struct shard *shard_new(struct client *client)
 	shard = ttmem__private_pages(sizeof *shard);
 	if (!shard)
 		return NULL;
-	if (!ttmem__index_grow(&shard->index)) {
+	shard->number = number;
+	shard->shared = !client->fenceless;
+	if (!ttmem__index_grow(client, shard)) {
 		munmap(shard, sizeof *shard);
 		return NULL;
 	}
-	shard->number = number;
 	shard->cells =
 		(struct ledger_shard *)((char *)client->header + LEDGER_OFFSET_COUNTERS) + number;
 	__atomic_store_n(&client->shards[number], shard, __ATOMIC_RELEASE);
@@ -50,6 +52,14 @@ static struct shard *shard_least_used(const struct client *client)
 	return least;
 }
 
+/* A shard that is several threads' own stays shared: `inside` can speak for one only. */
+static void crowd(struct client *client, struct shard *shard, bool crowded)
+{
+	other_take(client, shard);
+	shard->crowded = crowded;
+	other_give(shard);
+}
+
 /* Under client->lock. A shard that an ended thread left, a new one, or, when there are no more, the
  * one with the fewest threads. NULL: no memory for the first. */
 struct shard *ttmem__shard_take(struct client *client)
@@ -61,19 +71,20 @@ struct shard *ttmem__shard_take(struct client *client)
 
 		shard = fresh ? fresh : shard;
 	}
-	if (shard)
-		shard->users++;
+	if (shard && ++shard->users > 1)
+		crowd(client, shard, true);
 	return shard;
 }
 
 void ttmem__shard_leave(struct client *client, struct shard *shard)
 {
 	lock_take(&client->lock);
-	shard->users--;
+	if (--shard->users == 1)
+		crowd(client, shard, false);
 	lock_give(&client->lock);
 }
 
-/* Under the shard's lock: the first event of a device in this shard. */
+/* With the shard taken: the first event of a device in this shard. */
 bool ttmem__shard_use_device(struct client *client, struct shard *shard, uint32_t device)
 {
 	int saved = errno;

@@ -9,8 +9,9 @@
  * ledger as it stands.
  *
  * Switching on. The library starts by itself at the first call when the environment has
- * TTMEM=1 or TT_ALLOC_TRACKING_ENABLED=1, or when ttmem_start() is called. Otherwise it stays off,
- * and every call is a test of one word. TTMEM=0 keeps it off whatever the other variable says.
+ * TTMEM=1, TTMEM_REPORT or TT_ALLOC_TRACKING_ENABLED=1, or when ttmem_start() is called. Otherwise
+ * it stays off, and every call is a test of one word. TTMEM=0 keeps it off whatever the other
+ * variable says.
  *
  * Environment, read once at the start and never by a set-user-id program:
  *   TTMEM=1|0            on or off
@@ -18,6 +19,8 @@
  *                        $XDG_RUNTIME_DIR/ttmemd/ttmemd.sock)
  *   TTMEM_RECORDS=N      live buffers that can be listed one by one, 256 to 16777216 (1048576);
  *                        beyond it the sums stay exact and the list says that it is cut
+ *   TTMEM_REPORT=exit    switches tracking on, and prints ttmem_report()'s table on stderr at exit
+ *   TTMEM_REPORT=MS      the same, and a line of what is live every MS milliseconds (100 or more)
  *   TTMEM_DEBUG=1        one line on stderr about a start that failed
  *
  * Threads: every call is safe from any thread at any time. Each thread writes to a shard of its
@@ -29,8 +32,8 @@
  * fork: the child starts with no ledger and makes its own at its first call; the parent goes on
  * undisturbed. exec: the ledger ends.
  *
- * Every call keeps errno, never prints (but see TTMEM_DEBUG), never exits, installs no handler and
- * starts no thread.
+ * Every call keeps errno, never exits and installs no handler. The library prints nothing and
+ * starts no thread, unless TTMEM_DEBUG or TTMEM_REPORT asks for it.
  *
  * Units: bytes. A size is what the allocator takes from the device as a whole: for L1 and circular
  * buffers the sum over cores. An address is any 64-bit number that names the buffer among the live
@@ -39,6 +42,7 @@
 #ifndef TTMEM_H
 #define TTMEM_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -68,6 +72,7 @@ enum ttmem_kind {
 #define TTMEM_MAX_DEVICES 64   /* device indices are 0 to 63 */
 #define TTMEM_MAX_TAGS    1022 /* distinct tags; more are recorded as "other" */
 #define TTMEM_TAG_MAX     47   /* bytes of a tag that are kept */
+#define TTMEM_TAG_DEPTH   64   /* tags on a thread's stack; deeper ones count as the 64th */
 
 /* What is known of a device. All fields are optional: 0 or NULL means not known. */
 struct ttmem_device {
@@ -100,6 +105,18 @@ struct ttmem_errors {
 	uint64_t untracked;       /* allocations lost because the host has no memory left */
 };
 
+/* Live buffers of one tag, kind and device: see ttmem_get_tags(). */
+struct ttmem_tag_totals {
+	char tag[TTMEM_TAG_MAX + 1]; /* "" for buffers without a tag; ends with a zero byte */
+	uint32_t device;
+	uint32_t kind; /* enum ttmem_kind */
+	uint64_t live_bytes;
+	uint64_t live_buffers;
+};
+
+/* Names a live buffer for ttmem_free_handle(). 0: a buffer that is not tracked. */
+typedef uint64_t ttmem_handle;
+
 /* Not for use by callers: what the inline functions below stand on. */
 extern TTMEM_API int ttmem__gate;
 TTMEM_API void ttmem__alloc(uint32_t device, uint32_t kind, uint64_t address, uint64_t size,
@@ -107,11 +124,17 @@ TTMEM_API void ttmem__alloc(uint32_t device, uint32_t kind, uint64_t address, ui
 TTMEM_API void ttmem__free(uint32_t device, uint32_t kind, uint64_t address);
 TTMEM_API void ttmem__alloc_failed(uint32_t device, uint32_t kind, uint64_t size,
 				   uint64_t largest_free);
+TTMEM_API ttmem_handle ttmem__alloc_handle(uint32_t device, uint32_t kind, uint64_t address,
+					   uint64_t size, const char *tag);
+TTMEM_API void ttmem__free_handle(ttmem_handle handle);
+TTMEM_API void ttmem__tag_push(const char *tag);
+TTMEM_API void ttmem__tag_pop(void);
 #define TTMEM__ON TTMEM_UNLIKELY(__atomic_load_n(&ttmem__gate, __ATOMIC_RELAXED))
 
 /*
  * Reports that `size` bytes at `address` of a device are now allocated. `tag` says what for
- * ("weights", "kv_cache"); it may be NULL and is copied.
+ * ("weights", "kv_cache") and is copied. NULL stands for the tag on top of the thread's stack (see
+ * ttmem_tag_push()), "" for none.
  *
  * An address that is live already gets another reference: the sums stay as they are, and the
  * buffer goes with the last free. If the size differs, the first one stands and
@@ -142,6 +165,66 @@ static inline void ttmem_alloc_failed(uint32_t device, enum ttmem_kind kind, uin
 }
 
 /*
+ * The same as ttmem_alloc(), for an allocator that has room for 64 bits beside its own record of
+ * the buffer: ttmem_free_handle() then needs no search for the address. Such a buffer is a buffer
+ * of its own whatever its address, and ttmem_free() does not find it. Returns 0 when it is not
+ * tracked.
+ */
+static inline ttmem_handle ttmem_alloc_handle(uint32_t device, enum ttmem_kind kind,
+					      uint64_t address, uint64_t size, const char *tag)
+{
+	if (TTMEM__ON)
+		return ttmem__alloc_handle(device, (uint32_t)kind, address, size, tag);
+	return 0;
+}
+
+/* Reports that a buffer is freed, from whatever thread. 0 does nothing. A handle that is not live
+ * (freed already, or made by a parent before fork()) is counted in ttmem_errors.unknown_frees. */
+static inline void ttmem_free_handle(ttmem_handle handle)
+{
+	if (TTMEM__ON)
+		ttmem__free_handle(handle);
+}
+
+/*
+ * Puts a tag on the calling thread's stack: buffers that the thread allocates without a tag of
+ * their own get it, until the matching ttmem_tag_pop(). The name is copied; NULL or "" stands for
+ * no tag. A forked child keeps its stack. What is pushed while tracking is off is not known later,
+ * and a pop without a push does nothing.
+ */
+static inline void ttmem_tag_push(const char *tag)
+{
+	if (TTMEM__ON)
+		ttmem__tag_push(tag);
+}
+
+static inline void ttmem_tag_pop(void)
+{
+	if (TTMEM__ON)
+		ttmem__tag_pop();
+}
+
+static inline char ttmem__scope_begin(const char *tag)
+{
+	ttmem_tag_push(tag);
+	return 0;
+}
+
+static inline void ttmem__scope_end(char *scope)
+{
+	(void)scope;
+	ttmem_tag_pop();
+}
+
+/* TTMEM_TAG_SCOPE("kv_cache"); pushes, and pops where the block ends, however it is left (in C++ by
+ * an exception, too; in C not by longjmp()). */
+#define TTMEM__SCOPE_NAME(line) ttmem__scope_##line
+#define TTMEM__SCOPE(tag, line)                                                           \
+	char TTMEM__SCOPE_NAME(line) __attribute__((cleanup(ttmem__scope_end), unused)) = \
+		ttmem__scope_begin(tag)
+#define TTMEM_TAG_SCOPE(tag) TTMEM__SCOPE(tag, __LINE__)
+
+/*
  * Switches tracking on, whatever the environment says. Calling it again, or when tracking is on
  * already, does nothing. Buffers allocated before are not known.
  * Returns 0, or a negative errno if no ledger can be made (-ENOMEM, -EMFILE, -EPERM...): then
@@ -168,7 +251,23 @@ TTMEM_API int ttmem_get_totals(uint32_t device, enum ttmem_kind kind, struct ttm
 /* Reads what could not be recorded. Returns 0, or -ENOTCONN when tracking is off. */
 TTMEM_API int ttmem_get_errors(struct ttmem_errors *errors);
 
-/* The release of the library that is loaded, "0.1.0". */
+/*
+ * Reads what the process holds by tag, kind and device, the most bytes first. `*count` is the room
+ * in `rows`, and becomes the number of rows there are; `rows` may be NULL when it is 0. Looks at
+ * every live buffer: some 10 ms for a million. Buffers that come and go meanwhile may be missed.
+ * Returns 0, -ENOSPC when there are more rows than room (the largest are there), -EINVAL, -ENOMEM,
+ * or -ENOTCONN when tracking is off (then *count is 0).
+ */
+TTMEM_API int ttmem_get_tags(struct ttmem_tag_totals *rows, size_t *count);
+
+/*
+ * Writes to `fd` a table for people: for each device and kind the peak, what is live, and how much
+ * has been allocated; then what is live by tag. It may wait for whoever reads `fd`.
+ * Returns 0, a negative errno of write(), -ENOMEM, or -ENOTCONN when tracking is off.
+ */
+TTMEM_API int ttmem_report(int fd);
+
+/* The release of the library that is loaded, "0.2.0". */
 TTMEM_API const char *ttmem_version(void);
 
 #ifdef __cplusplus

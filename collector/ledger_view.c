@@ -5,9 +5,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <linux/membarrier.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -131,6 +133,10 @@ static void armed_unmap(struct ledger_view *view)
  * - theirs before ours: our read sees the change;
  * - ours before theirs: their look sees that we have armed, or that a thread has cleared it since.
  *   Whoever clears it rings; we wake, arm and read again, and the same is true of that arming.
+ * A `fenceless` owner has no fence of its own between the change and its look. Then the kernel makes
+ * one in each of its threads that runs (ledger_view_fence_owners()), after we have armed and before
+ * we read: what a thread did before it we read, and it looks after it at what comes later.
+ *
  * So a change that the last read before a sleep does not show rings, or another has. Of all threads
  * that see one arming, one exchange returns 1: it rings once, or EAGAIN says that the bell is full,
  * which wakes us as well. The bell must be emptied before it is armed: between arming and sleeping
@@ -150,6 +156,16 @@ bool ledger_view_arm(struct ledger_view *view, bool on)
 	__atomic_store_n(word, on, __ATOMIC_RELEASE);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	return true;
+}
+
+bool ledger_view_is_fenceless(const struct ledger_view *view)
+{
+	return __atomic_load_n(&view->header->fenceless, __ATOMIC_RELAXED);
+}
+
+bool ledger_view_fence_owners(void)
+{
+	return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
 }
 
 void ledger_view_abandon(struct ledger_view *view)

@@ -41,8 +41,13 @@ pid_t ledger_view_pid(const struct ledger_view *view);
 int ledger_view_eventfd(const struct ledger_view *view);
 
 /* Asks the owner to ring at its next change, or takes that back. Whoever reads the ledger after
- * this sees a change, or will be rung: see docs/ledger.md. False if it cannot be asked. */
+ * this (and after ledger_view_fence_owners(), if it is fenceless) sees a change, or will be rung:
+ * see docs/ledger.md. False if it cannot be asked. */
 bool ledger_view_arm(struct ledger_view *view, bool on);
+bool ledger_view_is_fenceless(const struct ledger_view *view);
+
+/* Makes the fence of all fenceless owners. False: the kernel does not let us. */
+bool ledger_view_fence_owners(void);
 
 /* See ledger_socket_hash(). */
 uint64_t ledger_view_socket_hash(const struct ledger_view *view);

@@ -83,12 +83,22 @@ static void ledger_bind_news(struct native *native, struct ledger *ledger)
 
 #define AHEAD 8 /* ledgers whose first line is fetched while this one is looked at */
 
+/* One call is good for all ledgers that were armed since the last read. */
+static void pay_fence(struct native *native)
+{
+	if (!native->owes_fence)
+		return;
+	native->owes_fence = false;
+	ledger_view_fence_owners();
+}
+
 static void native_sync(struct source *source, const struct device *only)
 {
 	struct native *native = (struct native *)source;
 	GPtrArray *ledgers = native->ledgers;
 
 	(void)only;
+	pay_fence(native);
 	if (native->before_sync)
 		native->before_sync(native->before_sync_data);
 	for (guint i = 0; i < ledgers->len; i++) {
@@ -103,7 +113,7 @@ static void native_sync(struct source *source, const struct device *only)
 static void native_read(struct source *source, struct holding *const *holdings, size_t count,
 			unsigned int kinds, struct amount amounts[KIND_COUNT])
 {
-	(void)source;
+	pay_fence((struct native *)source);
 	for (size_t i = 0; i < count; i++) {
 		struct ledger *ledger = holdings[i]->source_data;
 
@@ -167,7 +177,7 @@ static size_t native_buffers(struct source *source, const struct process *proces
 	struct ledger_record records[LEDGER_CHUNK_RECORDS];
 	size_t count = 0;
 
-	(void)source;
+	pay_fence((struct native *)source);
 	for (; !cursor->done && room >= LEDGER_CHUNK_RECORDS; room -= LEDGER_CHUNK_RECORDS) {
 		int live = ledger_view_chunk(&ledger->view, (uint32_t)cursor->next, records);
 
@@ -198,7 +208,7 @@ static size_t native_buffers(struct source *source, const struct process *proces
 static void native_failure(struct source *source, const struct holding *holding, enum kind kind,
 			   struct failure *failure)
 {
-	(void)source;
+	pay_fence((struct native *)source);
 	ledger_view_failure(&ledger_of(holding->process)->view, claim_of(holding)->slots, kind,
 			    failure);
 }
@@ -210,16 +220,19 @@ static void native_ended(struct source *source, struct process *process)
 	native->end_peer(ledger_of(process)->peer);
 }
 
-/* A ledger that cannot be armed, or has no doorbell to ring, is polled. */
+/* A ledger that cannot be armed, has no doorbell to ring, or whose owner leaves to us a fence that
+ * the kernel does not let us make, is polled. */
 static enum bell native_arm(struct source *source, struct process *process)
 {
 	struct native *native = (struct native *)source;
 	struct ledger *ledger = ledger_of(process);
+	bool is_fenceless = ledger_view_is_fenceless(&ledger->view);
 
-	if (ledger->peer && native->listen && native->listen(ledger->peer) &&
-	    ledger_view_arm(&ledger->view, true))
-		return BELL_RINGS;
-	return BELL_POLL;
+	if ((is_fenceless && !native->can_fence) || !ledger->peer || !native->listen ||
+	    !native->listen(ledger->peer) || !ledger_view_arm(&ledger->view, true))
+		return BELL_POLL;
+	native->owes_fence |= is_fenceless;
+	return BELL_RINGS;
 }
 
 static const struct source_ops native_ops = {
@@ -251,6 +264,7 @@ void native_init(struct native *native, struct model *model)
 	native->source.rank = SOURCE_NATIVE;
 	native->source.state = SOURCE_DOWN;
 	native->model = model;
+	native->can_fence = ledger_view_fence_owners();
 	native->by_inode = g_hash_table_new_full(inode_hash, inode_equal, ledger_free, NULL);
 	native->ledgers = g_ptr_array_new();
 	model_add_source(model, &native->source);

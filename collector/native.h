@@ -22,6 +22,9 @@ struct native {
 	void (*end_peer)(void *peer);
 	/* Makes the server listen for the peer's doorbell; false if it has none. */
 	bool (*listen)(void *peer);
+	/* Ledgers were armed whose owners' fence is ours to make, before the next read. */
+	bool owes_fence;
+	bool can_fence; /* asked once */
 };
 
 /* A process with its ledger. Owned by native, from native_adopt() to native_release(). */

@@ -3,7 +3,9 @@
 #include "crew.h"
 #include "own_ledger.h"
 #include <fcntl.h>
+#include <linux/membarrier.h>
 #include <poll.h>
+#include <sys/syscall.h>
 
 static struct ledger_header *header;
 static int bell;
@@ -218,6 +220,9 @@ static void no_change_is_both_unseen_and_silent(void)
 			__atomic_signal_fence(__ATOMIC_SEQ_CST);
 		__atomic_store_n(&header->armed, 1, __ATOMIC_RELAXED);
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		if (header->fenceless)
+			assert_int_equal(
+				syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0), 0);
 		seen = __atomic_load_n(&cell->failures, __ATOMIC_RELAXED);
 		wait_beyond(&ended, i);
 		if (seen == i)

@@ -15,12 +15,15 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -121,10 +124,27 @@ static inline int case_wait(pid_t child)
 	return WEXITSTATUS(status);
 }
 
+/* As on a kernel or in a container without it: then the client makes its fences itself. */
+static inline void membarrier_deny(void)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+
+	assert_int_equal(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	assert_int_equal(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+	assert_true(syscall(SYS_membarrier, 0, 0, 0) < 0);
+}
+
 static inline void environment_clean(void)
 {
-	static const char *const names[] = {"TTMEM", "TT_ALLOC_TRACKING_ENABLED", "TTMEM_RECORDS",
-					    "TTMEM_DEBUG", "XDG_RUNTIME_DIR"};
+	static const char *const names[] = {"TTMEM",         "TT_ALLOC_TRACKING_ENABLED",
+					    "TTMEM_RECORDS", "TTMEM_DEBUG",
+					    "TTMEM_REPORT",  "XDG_RUNTIME_DIR"};
 
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		unsetenv(names[i]);
@@ -141,6 +161,8 @@ static void isolated_run(void **state)
 	child = case_fork();
 	if (child == 0) {
 		environment_clean();
+		if (getenv("TTMEM_TEST_FENCES"))
+			membarrier_deny();
 		claim();
 		_exit(0);
 	}

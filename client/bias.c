@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "bias.h"
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CALM  4096 /* a fence in all threads costs 1 to 15 us, so at most some ns for each call */
+#define SPINS 64
+
+/* Registers the process with the kernel. With other threads running this takes some 10 ms, once. */
+bool ttmem__fenceless_start(void)
+{
+	int saved = errno;
+	bool works = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0;
+
+	errno = saved;
+	return works;
+}
+
+static void nap(long ns)
+{
+	const struct timespec time = {.tv_nsec = ns};
+
+	clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
+}
+
+/* A host may forbid the call after it has started. Then all that is left is to wait: no processor
+ * keeps a store back for a millisecond. From now on the shards stay shared. */
+static void fence_all(struct client *client)
+{
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0)
+		return;
+	__atomic_store_n(&client->fenceless, false, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	nap(10000000);
+}
+
+static void wait_until_nobody_is_inside(const struct shard *shard)
+{
+	for (int i = 0; __atomic_load_n(&shard->inside, __ATOMIC_ACQUIRE); i++)
+		if (i > SPINS)
+			nap(20000);
+}
+
+void ttmem__other_take(struct client *client, struct shard *shard)
+{
+	int saved;
+
+	lock_take(&shard->lock);
+	shard->calm = 0;
+	if (likely(word_get(&shard->shared)))
+		return;
+	saved = errno;
+	word_set(&shard->shared, 1);
+	fence_all(client);
+	wait_until_nobody_is_inside(shard);
+	errno = saved;
+}
+
+/* Nobody waits for our `inside` for long: it is given back here, and not taken with the lock. */
+void ttmem__own_take_slowly(struct shard *shard)
+{
+	__atomic_store_n(&shard->inside, 0, __ATOMIC_RELEASE);
+	lock_take(&shard->lock);
+}
+
+void ttmem__own_give_slowly(const struct client *client, struct shard *shard)
+{
+	if (__atomic_load_n(&client->fenceless, __ATOMIC_RELAXED) && !shard->crowded &&
+	    ++shard->calm >= CALM) {
+		shard->calm = 0;
+		__atomic_store_n(&shard->shared, 0, __ATOMIC_RELEASE);
+	}
+	lock_give(&shard->lock);
+}
