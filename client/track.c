@@ -224,15 +224,20 @@ void ttmem__free(uint32_t device, uint32_t kind, uint64_t address)
 	track_leave(client, thread);
 }
 
+/* Failures are rare, so they can have the fine clock: of two processes' the later one is known. */
 static void failure_write(struct ledger_cell *cell, uint64_t size, uint64_t largest_free)
 {
 	uint32_t sequence = cell->failure_sequence;
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
 
 	word_set(&cell->failure_sequence, sequence + 1);
 	__atomic_thread_fence(__ATOMIC_RELEASE);
 	word_set(&cell->failed_bytes, size);
 	word_set(&cell->largest_free_bytes, largest_free);
-	word_set(&cell->failure_time_ns, now_ns());
+	word_set(&cell->failure_time_ns,
+		 (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec);
 	__atomic_store_n(&cell->failure_sequence, sequence + 2, __ATOMIC_RELEASE);
 	word_add(&cell->failures, 1);
 }

@@ -3,11 +3,14 @@
 """Runs the tests on real mounts: run.py [--build build] [PATTERN...]
 
 A pattern is a part of "file.Class.test"; without one everything runs. Needs root: ordinary users
-are tried, too, and their programs are started from here.
+are tried, too, and their programs are started from here. Much of a test is waiting, so several run
+at a time, each class in one process.
 """
 import argparse
+import collections
 import faulthandler
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -118,11 +121,86 @@ def chosen(patterns):
                                                      for p in patterns))
 
 
+def by_class(suite):
+    """The tests of each class, in the order in which they were found."""
+    groups = collections.OrderedDict()
+    for test in suite:
+        groups.setdefault(type(test), []).append(test)
+    return list(groups.values())
+
+
+def run_here(tests, limits, stream):
+    """Runs tests in this process. Returns what unittest knows of them."""
+    harness.libc.prctl(harness.PR_SET_CHILD_SUBREAPER, 1)
+    if not Result.watchdog:
+        Result.watchdog = Watchdog(*limits)
+        Result.watchdog.start()
+    result = Result(stream, True, 0)
+    unittest.TestSuite(tests).run(result)
+    return result
+
+
+def work(groups, todo, report, limits, stream):
+    """A worker: takes a class at a time until there is none, and tells of those that failed."""
+    harness.libc.prctl(harness.PR_SET_PDEATHSIG, signal.SIGINT)
+    done, failed = 0, []
+    while number := os.read(todo, 1):
+        result = run_here(groups[ord(number)], limits, stream)
+        done += result.testsRun
+        for how, things in (("FAIL", result.failures), ("ERROR", result.errors)):
+            failed += [(how, str(test), text) for test, text in things]
+    with os.fdopen(report, "wb") as to:
+        pickle.dump((done, failed), to)
+
+
+def worker(groups, todo, report, limits, stream):
+    """Never returns."""
+    status = 1
+    try:
+        work(groups, todo, report, limits, stream)
+        status = 0
+    except KeyboardInterrupt:
+        status = 130
+    finally:
+        harness.clean_up()
+        os._exit(status)
+
+
+def run_all(suite, jobs, limits, stream):
+    """Returns how many tests ran, those that failed, and how many workers came to grief."""
+    groups = by_class(suite)
+    todo, more = os.pipe()
+    os.write(more, bytes(range(len(groups))))
+    os.close(more)
+    reports, workers = [], []
+    for _ in range(min(jobs, len(groups))):
+        result, report = os.pipe()
+        workers.append(os.fork())
+        if not workers[-1]:
+            worker(groups, todo, report, limits, stream)
+        os.close(report)
+        reports.append(result)
+    ran, failed, lost = 0, [], 0
+    for result in reports:
+        with os.fdopen(result, "rb") as told:
+            told = told.read()
+        if not told:
+            lost += 1
+            continue
+        done, bad = pickle.loads(told)
+        ran += done
+        failed += bad
+    for pid in workers:
+        os.waitpid(pid, 0)
+    return ran, failed, lost
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", default="build", help="where ttmemd and the peers are")
     parser.add_argument("--limit", type=float, default=600, help="seconds for the whole run")
     parser.add_argument("--test-limit", type=float, default=40, help="seconds for one test")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="classes at a time")
     parser.add_argument("--list", action="store_true", help="only name the tests")
     parser.add_argument("pattern", nargs="*")
     arguments = parser.parse_args()
@@ -137,19 +215,23 @@ def main():
     if not os.path.exists(os.path.join(harness.BUILD, "ttmemd")):
         print(f"there is no ttmemd in {harness.BUILD}: build it first", file=sys.stderr)
         return 64
-    harness.libc.prctl(harness.PR_SET_CHILD_SUBREAPER, 1)
-    Result.watchdog = Watchdog(arguments.test_limit * harness.CALM,
-                               arguments.limit * harness.CALM)
-    Result.watchdog.start()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    stream = unittest.runner._WritelnDecorator(sys.stderr)
+    limits = arguments.test_limit * harness.CALM, arguments.limit * harness.CALM
+    started = time.monotonic()
     try:
-        runner = unittest.TextTestRunner(resultclass=Result, stream=sys.stderr, verbosity=0)
-        return 0 if runner.run(suite).wasSuccessful() else 1
+        ran, failed, lost = run_all(suite, arguments.jobs, limits, stream)
     except KeyboardInterrupt:
         return 130
-    finally:
-        harness.clean_up()
+    for how, test, text in failed:
+        stream.writeln(f"{'=' * 70}\n{how}: {test}\n{'-' * 70}\n{text}")
+    stream.writeln(f"{'-' * 70}\nRan {ran} tests in {time.monotonic() - started:.3f}s\n")
+    if failed or lost:
+        stream.writeln(f"FAILED ({len(failed)}; {lost} workers did not end)")
+    else:
+        stream.writeln("OK")
+    return 1 if failed or lost else 0
 
 
 if __name__ == "__main__":
