@@ -174,6 +174,7 @@ static int start(struct daemon *daemon)
 		server_close(&daemon->server);
 		return config_fault("cannot mount at %s: see the message above", options->mount);
 	}
+	fs_be_eager(&daemon->fs, options->busy_poll_us);
 	daemon->fs.news.interval_ns = options->notify_ms * UINT64_C(1000000);
 	daemon->fs.news.errands = &daemon->server.errands;
 	daemon->model.changed = on_changed;

@@ -10,6 +10,8 @@
 #define HISTORY_SECONDS_MAX 86400
 #define NOTIFY_MS           50
 #define NOTIFY_MS_MAX       60000
+#define BUSY_POLL_US        100
+#define BUSY_POLL_US_MAX    1000
 
 #define ALLOC_SOCKET  "/tmp/tt_allocation_server.sock"
 #define DRIVER_SYSFS  "/sys/class/tenstorrent"
@@ -20,6 +22,7 @@ enum {
 	OPTION_PROCFS,
 	OPTION_HISTORY,
 	OPTION_NOTIFY,
+	OPTION_BUSY_POLL,
 	OPTION_HIDEPID,
 	OPTION_HIDEPID_GROUP,
 };
@@ -42,6 +45,10 @@ static const struct argp_option argp_options[] = {
 	 0},
 	{"notify-interval", OPTION_NOTIFY, "MS", 0,
 	 "Tell watchers of a file at most so often, in milliseconds [50]", 0},
+	{"busy-poll", OPTION_BUSY_POLL, "US", 0,
+	 "Where it makes reads faster, stay awake so many microseconds for the next one; 0: do not "
+	 "[100]",
+	 0},
 	{"hidepid", OPTION_HIDEPID, "MODE", 0,
 	 "Hide processes from other users: off, noaccess or invisible [off]", 0},
 	{"hidepid-group", OPTION_HIDEPID_GROUP, "GROUP", 0,
@@ -113,6 +120,10 @@ static error_t parse_one(int key, char *value, struct argp_state *state)
 	case OPTION_NOTIFY:
 		options->notify_ms = number_parse(value, "milliseconds", 1, NOTIFY_MS_MAX, state);
 		return 0;
+	case OPTION_BUSY_POLL:
+		options->busy_poll_us =
+			number_parse(value, "microseconds", 0, BUSY_POLL_US_MAX, state);
+		return 0;
 	case OPTION_HIDEPID:
 		set_hidepid(options, value, state);
 		return 0;
@@ -171,7 +182,9 @@ int options_parse(struct options *options, int argc, char **argv)
 {
 	static const struct argp argp = {argp_options, parse_one, NULL, doc, NULL, NULL, NULL};
 
-	*options = (struct options){.history_seconds = HISTORY_SECONDS, .notify_ms = NOTIFY_MS};
+	*options = (struct options){.history_seconds = HISTORY_SECONDS,
+				    .notify_ms = NOTIFY_MS,
+				    .busy_poll_us = BUSY_POLL_US};
 	options->shm = g_ptr_array_new_with_free_func(g_free);
 	set_path(&options->driver_sysfs, DRIVER_SYSFS);
 	set_path(&options->driver_procfs, DRIVER_PROCFS);

@@ -20,7 +20,8 @@ struct options {
 	GPtrArray *shm;           /* char *: directories with TT-Metal's regions; ends with NULL */
 	uint32_t history_seconds; /* 0: none is kept */
 	uint32_t notify_ms;       /* between two events of a file */
-	char *hidepid_group;      /* as it was given; NULL: it was not */
+	uint32_t busy_poll_us;
+	char *hidepid_group; /* as it was given; NULL: it was not */
 	struct hidepid hidepid;
 	bool has_hidepid; /* it was asked for, if only for "off" */
 	bool foreground;

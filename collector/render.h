@@ -39,6 +39,7 @@ struct status {
 	uint64_t alloc_lost_answers;
 	uint64_t alloc_rejected;
 	uint64_t requests;
+	uint64_t awaited, awaited_in_vain; /* requests that it stayed awake for */
 	uint64_t open_files;
 	uint64_t nodes;
 	uint64_t text_bytes;

@@ -49,5 +49,7 @@ bool render_status(struct render *render)
 	g_string_append_printf(out, "nodes %lu\n", status.nodes);
 	g_string_append_printf(out, "text_bytes %lu\n", status.text_bytes);
 	g_string_append_printf(out, "requests %lu\n", status.requests);
+	g_string_append_printf(out, "requests_awaited %lu\n", status.awaited);
+	g_string_append_printf(out, "requests_awaited_in_vain %lu\n", status.awaited_in_vain);
 	return true;
 }

@@ -8,6 +8,7 @@
 
 #include "access.h"
 #include "births.h"
+#include "eager.h"
 #include "news.h"
 #include "tree.h"
 #define FUSE_USE_VERSION 314
@@ -45,6 +46,7 @@ struct fs {
 	GQueue spare;        /* struct file: to be used again */
 	uint64_t text_bytes;
 	uint64_t requests;
+	struct eager eager;
 	uint64_t synced_ns;  /* when the sources were last brought up to date for a request */
 	char *path;          /* of the mount */
 	gid_t metrics_group; /* who may read the metrics by process */
@@ -56,6 +58,9 @@ struct fs {
 	void (*unmounted)(void *data); /* somebody else has unmounted us */
 	void *unmounted_data;
 };
+
+/* How long to keep trying for the next request where that pays, see eager.h; 0: never. */
+void fs_be_eager(struct fs *fs, uint64_t budget_us);
 
 /* Mounts at the directory. Returns 0 or a negative errno; libfuse has logged why. */
 int fs_init(struct fs *fs, uv_loop_t *loop, struct model *model, const char *mountpoint);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,6 +65,33 @@ static struct fuse_session *session_new(struct fs *fs)
 	return session;
 }
 
+/* The next request: its size, -EAGAIN if there is none, 0 or another error after an unmount. */
+static int receive(struct fs *fs)
+{
+	uint64_t until = 0;
+	int size;
+
+	for (;;) {
+		uint64_t now;
+
+		size = fuse_session_receive_buf(fs->session, &fs->buf);
+		if (size == -EINTR)
+			continue;
+		now = uv_hrtime();
+		if (size > 0)
+			eager_request(&fs->eager, now);
+		if (size != -EAGAIN)
+			return size;
+		if (!until)
+			until = eager_until(&fs->eager, now);
+		if (now >= until)
+			break;
+	}
+	if (until)
+		eager_missed(&fs->eager);
+	return size;
+}
+
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
 	struct fs *fs = poll->data;
@@ -71,10 +99,8 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	(void)status;
 	(void)events;
 	for (int i = 0; i < DRAIN_MAX; i++) {
-		int size = fuse_session_receive_buf(fs->session, &fs->buf);
+		int size = receive(fs);
 
-		if (size == -EINTR)
-			continue;
 		if (size == -EAGAIN)
 			return;
 		if (size <= 0) {
@@ -84,7 +110,18 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 		}
 		fs->requests++;
 		fuse_session_process_buf(fs->session, &fs->buf);
+		eager_answered(&fs->eager, uv_hrtime());
 	}
+}
+
+void fs_be_eager(struct fs *fs, uint64_t budget_us)
+{
+	cpu_set_t allowed;
+	int processors = 1;
+
+	if (!sched_getaffinity(0, sizeof allowed, &allowed))
+		processors = CPU_COUNT(&allowed);
+	eager_init(&fs->eager, budget_us, (unsigned int)processors);
 }
 
 static int watch(struct fs *fs)
@@ -191,6 +228,8 @@ void fs_fini(struct fs *fs)
 void fs_status(const struct fs *fs, struct status *status)
 {
 	status->requests = fs->requests;
+	status->awaited = fs->eager.hits;
+	status->awaited_in_vain = fs->eager.misses;
 	status->open_files = fs->files.length;
 	status->nodes = g_hash_table_size(fs->nodes);
 	status->text_bytes = fs->text_bytes;

@@ -200,7 +200,7 @@ def main():
     parser.add_argument("--build", default="build", help="where ttmemd and the peers are")
     parser.add_argument("--limit", type=float, default=600, help="seconds for the whole run")
     parser.add_argument("--test-limit", type=float, default=40, help="seconds for one test")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="classes at a time")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() + 1, help="classes at a time")
     parser.add_argument("--list", action="store_true", help="only name the tests")
     parser.add_argument("pattern", nargs="*")
     arguments = parser.parse_args()

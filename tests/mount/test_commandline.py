@@ -42,13 +42,15 @@ class CommandLine(unittest.TestCase):
     def test_help_names_every_option(self):
         result = self.ttmemd("--help")
         self.assertEqual((result.returncode, result.stderr), (0, ""))
-        for option in ("--mount", "--socket", "--history", "--notify-interval", "--hidepid", "--foreground", "--log-level",
+        for option in ("--mount", "--socket", "--history", "--notify-interval", "--busy-poll",
+                       "--hidepid", "--foreground", "--log-level",
                        "--version"):
             self.assertIn(option, result.stdout)
 
     def test_a_wrong_command_line_is_a_usage_error(self):
         for wrong in (["--no-such-option"], ["--mount"], ["--socket"], ["--log-level", "loud"],
-                      ["--log-level"], ["--notify-interval=0"], ["--history=x"], ["stray"], ["-Z"], ["--mount", ""], ["--socket", ""]):
+                      ["--log-level"], ["--notify-interval=0"], ["--busy-poll=1001"],
+                      ["--busy-poll=x"], ["--history=x"], ["stray"], ["-Z"], ["--mount", ""], ["--socket", ""]):
             with self.subTest(wrong=wrong):
                 result = self.ttmemd(*wrong)
                 self.assertEqual(result.returncode, USAGE, result.stderr)

@@ -93,6 +93,39 @@ class Idle(MountTest):
         eventually(stays_asleep, "an idle daemon", 10)
 
 
+class BusyPoll(unittest.TestCase):
+    """Whether it pays to stay awake is the machine's affair, and tests/unit/eager_unit.c's."""
+
+    def setUp(self):
+        self.addCleanup(clean_up)
+        self.daemon = Daemon()
+
+    def read_much(self):
+        """(requests that it stayed awake for, in vain) after many reads, one right after the other."""
+        for _ in range(3000):
+            self.daemon.text("version")
+        status = self.daemon.flat("status")
+        return int(status["requests_awaited"]), int(status["requests_awaited_in_vain"])
+
+    def test_with_0_it_never_stays_awake_for_a_request(self):
+        self.daemon.options = ("--busy-poll=0",)
+        self.daemon.start()
+        self.assertEqual(self.read_much(), (0, 0))
+
+    def test_with_one_processor_it_never_does(self):
+        allowed = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {min(allowed)})
+        self.addCleanup(os.sched_setaffinity, 0, allowed)
+        self.daemon.start()
+        self.assertEqual(self.read_much(), (0, 0))
+
+    def test_it_tries_when_one_request_follows_the_other(self):
+        if len(os.sched_getaffinity(0)) < 2:
+            self.skipTest("needs two processors")
+        self.daemon.start()
+        eventually(lambda: self.read_much()[0] > 0, "a request that it stayed awake for", 20)
+
+
 class ComingBack(unittest.TestCase):
     def setUp(self):
         self.addCleanup(clean_up)

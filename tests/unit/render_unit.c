@@ -58,7 +58,9 @@ static void status_has_what_the_daemon_counts(void **state)
 		    "open_files 7\n"
 		    "nodes 8\n"
 		    "text_bytes 9\n"
-		    "requests 6\n");
+		    "requests 6\n"
+		    "requests_awaited 0\n"
+		    "requests_awaited_in_vain 0\n");
 }
 
 static void uptime_is_never_negative(void **state)
