@@ -36,6 +36,8 @@ CLIENT := $(patsubst %.c,$(BUILD)/%.o,$(wildcard client/*.c))
 CORE := $(patsubst %.c,$(BUILD)/%.o,$(filter-out collector/main.c,$(wildcard collector/*.c fs/*.c)))
 TOOLS := $(patsubst tools/%.c,$(BUILD)/%,$(wildcard tools/*.c))
 UNITS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*_unit.c))
+# Threads meet here, and so once more where the kernel does not make their fences.
+FENCED = $(patsubst %,$(BUILD)/tests/unit/%_unit,doorbell signals storm sums threads)
 PEERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/peers/*.c))
 FUZZERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/*_fuzz.c))
 BENCHES := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/*.c))
@@ -65,6 +67,8 @@ test:
 
 unit: $(UNITS)
 	@set -e; for unit in $(UNITS); do echo "$$unit"; $$unit; done
+	@set -e; for unit in $(FENCED); do echo "$$unit, without membarrier"; \
+		TTMEM_TEST_FENCES=1 $$unit; done
 
 # Each fuzz target over its corpus and simple changes of it.
 fuzz-corpus: $(FUZZERS)

@@ -8,6 +8,7 @@
  *   -i      interleave the threads' addresses; otherwise each has a range of its own
  *   -m      allocate another address than the one just freed
  *   -g TAG  allocate with this tag             -s N    slices (40)
+ *   -H      free by handle
  */
 #include <pthread.h>
 #include <stdbool.h>
@@ -27,6 +28,7 @@ struct setup {
 	size_t slices;
 	bool interleaved;
 	bool moving;
+	bool handles;
 	const char *tag;
 };
 
@@ -44,7 +46,7 @@ static struct setup parse(int argc, char **argv)
 {
 	struct setup s = {.live = 1000, .threads = 1, .slices = 40};
 
-	for (int option; (option = getopt(argc, argv, "l:t:s:g:im")) != -1;) {
+	for (int option; (option = getopt(argc, argv, "l:t:s:g:imH")) != -1;) {
 		switch (option) {
 		case 'l':
 			s.live = must_parse(optarg);
@@ -63,6 +65,9 @@ static struct setup parse(int argc, char **argv)
 			break;
 		case 'm':
 			s.moving = true;
+			break;
+		case 'H':
+			s.handles = true;
 			break;
 		default:
 			exit(2);
@@ -84,6 +89,7 @@ static void lay_out(struct worker *w)
 	w->window.live = live;
 	w->window.ring_size = ring_size;
 	w->window.tag = s->tag;
+	w->window.handles = s->handles ? must_alloc(ring_size, sizeof(ttmem_handle)) : NULL;
 	w->window.step = BUFFER_BYTES * (s->interleaved ? s->threads : 1);
 	w->window.first = BUFFER_BYTES * w->number * (s->interleaved ? 1 : ring_size);
 	window_init(&w->window, w->number + 1);

@@ -7,6 +7,7 @@ import re
 import resource
 import select
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -111,6 +112,44 @@ def scratch():
             os.rmdir(directory)
 
 
+servers = {}  # mount: its server, while it is up
+
+
+def servers_of(paths):
+    """The processes that serve these files."""
+    return [server.pid for path in paths for mount, server in servers.items()
+            if path.startswith(mount + "/")]
+
+
+@contextlib.contextmanager
+def pinned(pids, cpu):
+    """Keeps all threads of these processes on one CPU for the time."""
+    allowed = os.sched_getaffinity(0)
+
+    def pin(cpus):
+        for pid in pids:
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                os.sched_setaffinity(int(thread), cpus)
+
+    pin({cpu})
+    try:
+        yield
+    finally:
+        pin(allowed)
+
+
+@contextlib.contextmanager
+def busy(count):
+    """Others who want so many CPUs."""
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
 @contextlib.contextmanager
 def served(command, name, mount, probe):
     """Runs a file-system server until the end of the block, and unmounts whatever happens."""
@@ -125,8 +164,10 @@ def served(command, name, mount, probe):
 
     try:
         wait_for(lambda: read_text(os.path.join(mount, probe)), complaint, server)
+        servers[mount] = server
         yield server
     finally:
+        servers.pop(mount, None)
         end(server)
         unmount(mount)
 

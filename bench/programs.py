@@ -7,7 +7,8 @@ import subprocess
 import tempfile
 import time
 
-from mounts import Failed, Skipped, clean_environment, own_memory, run_tool, wake_ups
+from mounts import (Failed, Skipped, busy as others, clean_environment, own_memory, pinned, run_tool,
+                    servers_of, wake_ups)
 
 EXIT_SKIPPED = 77  # bench/measure.h
 TIMEOUT_SEC = 120
@@ -18,6 +19,8 @@ VARIANTS = {
     "same": ([], LIVE),
     "moving": (["-m"], LIVE),
     "tagged": (["-g", "weights"], LIVE[:1]),
+    "handles": (["-H"], LIVE),
+    # So many for each of the two.
     "ranges": (["-t", "2"], LIVE),
     "interleaved": (["-t", "2", "-i"], LIVE),
 }
@@ -66,7 +69,8 @@ def tracking(build, directory, quick):
         return lambda: run_json(command, environment)
 
     measurements = {
-        f"{variant} {live}": program(on, "alloccost", "-l", str(live), *options)
+        f"{variant} {live}": program(on, "alloccost", "-l",
+                                     str(live * 2 if "-t" in options else live), *options)
         for variant, (options, counts) in VARIANTS.items() for live in counts
     }
     measurements["socket"] = program(off, "socketcost", *pinned)
@@ -141,17 +145,34 @@ def reading(build, paths, quick):
     """{name: function} of what reads the files {name: path}, which take turns."""
     program = os.path.join(build, "bench", "readcost")
 
-    def read(names, *options):
+    def read(names, *options, cpu=None):
         present = [name for name in names if name in paths]
-        figures = run_json([program, *options, *(paths[name] for name in present)],
+        begin = ["taskset", "-c", str(cpu)] if cpu is not None else []
+        figures = run_json([*begin, program, *options, *(paths[name] for name in present)],
                            clean_environment())
         return dict(zip(present, figures))
+
+    pair = [name for name in ("ttmemd 1", "minimal") if name in paths]
+
+    def apart():
+        """As the kernel does where there are more CPUs: the servers on another than the reader."""
+        cpus = sorted(os.sched_getaffinity(0))
+        if len(cpus) < 2:
+            raise Skipped("needs two CPUs")
+        with pinned(servers_of(paths[name] for name in pair), cpus[1]):
+            return read(pair, *busy, cpu=cpus[0])
+
+    def crowded():
+        with others(len(os.sched_getaffinity(0))):
+            return read(pair, *busy)
 
     # Short slices, many of them: the files are compared with each other, not with yesterday.
     busy = ["-s", "20" if quick else "60", "-r", "100", "-w", "30"]
     rested = ["-s", "4" if quick else "10", "-r", "20", "-w", "0", "-p", "3000"]
     return {
         "busy": lambda: read([name for name in paths if name not in DOCUMENTS], *busy),
+        "apart": apart,
+        "crowded": crowded,
         "documents": lambda: read(DOCUMENTS, "-s", "4", "-r", "15", "-w", "3", "-b", "131072"),
         "rested": lambda: read(["ttmemd 1", "minimal", "sysfs"], *rested),
     }

@@ -86,20 +86,37 @@ def pair_row(rounds, variant, live, words, target=None):
                      column(rounds, name, "ratio"), target)]
 
 
+# What a pair may cost, in pairs of atomic adds.
+PAIR_TARGETS = dict(zip(LIVE, (9, 40, 80)))
+
+
 def tracking_rows(rounds):
     words = {
         "same": "1 thread",
         "moving": "1 thread, each time another address",
         "tagged": "1 thread, with a tag",
-        "ranges": "2 threads, a range of addresses each",
-        "interleaved": "2 threads, addresses interleaved",
+        "handles": "1 thread, with handles",
     }
     rows = []
     for variant, text in words.items():
         for live in LIVE:
-            target = at_most(12) if (variant, live) == ("same", 1000) else None
+            target = at_most(PAIR_TARGETS[live]) if variant == "same" else None
             rows += pair_row(rounds, variant, live, text, target)
-    return rows + socket_rows(rounds)
+    return rows + together_rows(rounds) + socket_rows(rounds)
+
+
+def together_rows(rounds):
+    """Two threads, against one with as many buffers as each of them has."""
+    words = {"ranges": "a range of addresses each", "interleaved": "addresses interleaved"}
+    rows = []
+    for variant, text in words.items():
+        for live in LIVE:
+            values = column(rounds, f"{variant} {live}", "pair_ns")
+            alone = column(rounds, f"same {live}", "pair_ns")
+            if values and alone:
+                rows.append(make_row(TRACKING, f"2 threads, {text}, {live:,} live each", "ns",
+                                     values, alone, "1 thread alone", target=at_most(1.3)))
+    return rows
 
 
 def socket_rows(rounds):
@@ -161,6 +178,10 @@ def read_rows(rounds):
         *metal_row(rounds),
         *read_row(rounds, "busy", words, "median_us", "sysfs", "a sysfs file"),
         *read_row(rounds, "busy", words, "median_us", "procfs", "a procfs file"),
+        *read_row(rounds, "apart", f"{words}, reader and server on two CPUs", "median_us",
+                  "minimal", minimal),
+        *read_row(rounds, "crowded", f"{words}, all CPUs busy", "median_us", "minimal", minimal,
+                  at_most(1.1)),
         *read_row(rounds, "rested", f"{words}, {rested}", "median_us", "minimal", minimal),
         *read_row(rounds, "rested", f"{words}, {rested}", "median_us", "sysfs", "a sysfs file"),
     ]

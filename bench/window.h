@@ -24,6 +24,7 @@ struct window {
 	uint64_t first; /* address of index 0 */
 	uint64_t step;  /* from one index to the next */
 	const char *tag;
+	ttmem_handle *handles; /* of the places on the ring; NULL: free by address */
 };
 
 static inline uint64_t next_random(uint64_t *state)
@@ -61,11 +62,31 @@ static inline void window_init(struct window *w, uint64_t seed)
 static inline void window_fini(struct window *w)
 {
 	free(w->ring);
+	free(w->handles);
 }
 
 static inline uint64_t window_address(const struct window *w, size_t place)
 {
 	return w->first + w->ring[place] * w->step;
+}
+
+static inline void window_alloc(const struct window *w, size_t place)
+{
+	uint64_t address = window_address(w, place);
+
+	if (w->handles)
+		w->handles[place] =
+			ttmem_alloc_handle(0, TTMEM_DRAM, address, BUFFER_BYTES, w->tag);
+	else
+		ttmem_alloc(0, TTMEM_DRAM, address, BUFFER_BYTES, w->tag);
+}
+
+static inline void window_free(const struct window *w, size_t place)
+{
+	if (w->handles)
+		ttmem_free_handle(w->handles[place]);
+	else
+		ttmem_free(0, TTMEM_DRAM, window_address(w, place));
 }
 
 static inline void window_fill(const struct window *w, uint64_t seed)
@@ -76,7 +97,7 @@ static inline void window_fill(const struct window *w, uint64_t seed)
 		places[i] = (uint32_t)i;
 	shuffle(places, w->live, seed);
 	for (size_t i = 0; i < w->live; i++)
-		ttmem_alloc(0, TTMEM_DRAM, window_address(w, places[i]), BUFFER_BYTES, w->tag);
+		window_alloc(w, places[i]);
 	free(places);
 }
 
@@ -88,8 +109,8 @@ static inline size_t window_next(const struct window *w, size_t place)
 static inline void window_churn(struct window *w, size_t pairs)
 {
 	for (size_t i = 0; i < pairs; i++) {
-		ttmem_free(0, TTMEM_DRAM, window_address(w, w->tail));
-		ttmem_alloc(0, TTMEM_DRAM, window_address(w, w->head), BUFFER_BYTES, w->tag);
+		window_free(w, w->tail);
+		window_alloc(w, w->head);
 		w->tail = window_next(w, w->tail);
 		w->head = window_next(w, w->head);
 	}

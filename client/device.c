@@ -45,6 +45,8 @@ static void entry_write(struct ledger_device *entry, const struct ttmem_device *
 int ttmem_declare_device(uint32_t index, const struct ttmem_device *device)
 {
 	struct client *client;
+	int saved = errno;
+	int error;
 
 	if (index >= LEDGER_DEVICES || !device || device->size != sizeof *device)
 		return -EINVAL;
@@ -55,12 +57,16 @@ int ttmem_declare_device(uint32_t index, const struct ttmem_device *device)
 	ttmem__thread.busy = 1;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	lock_take(&client->lock);
-	entry_write(&client->devices[index], device);
-	__atomic_fetch_or(&client->header->devices_used, 1ull << index, __ATOMIC_RELEASE);
-	__atomic_fetch_add(&client->header->device_generation, 1, __ATOMIC_RELEASE);
+	error = ttmem__back(client, &client->devices[index], sizeof *client->devices);
+	if (!error) {
+		entry_write(&client->devices[index], device);
+		__atomic_fetch_or(&client->header->devices_used, 1ull << index, __ATOMIC_RELEASE);
+		__atomic_fetch_add(&client->header->device_generation, 1, __ATOMIC_RELEASE);
+	}
 	lock_give(&client->lock);
 	doorbell_check(client);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	ttmem__thread.busy = 0;
-	return 0;
+	errno = saved;
+	return error;
 }

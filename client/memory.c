@@ -155,7 +155,9 @@ static int ledger_try(struct client *client, uint64_t capacity)
 	client->header = base;
 	client->capacity = capacity;
 	memfd_note(client, fd);
-	error = ttmem__back(client, base, LEDGER_OFFSET_PROCESS + PROCESS_BYTES);
+	error = ttmem__back(client, base, sizeof *client->header);
+	if (!error)
+		error = ttmem__back(client, (char *)base + LEDGER_OFFSET_PROCESS, PROCESS_BYTES);
 	if (error)
 		goto err_unmap;
 	return 0;

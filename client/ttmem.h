@@ -234,7 +234,7 @@ TTMEM_API int ttmem_start(void);
 
 /* Says what is known of device `index` (0 to 63). May be called at any time and again; fields that
  * are not known keep what an earlier call said. The struct and its strings are copied.
- * Returns 0, -EINVAL (index or struct size), or -ENOTCONN when tracking is off. */
+ * Returns 0, -EINVAL (index or struct size), -ENOMEM, or -ENOTCONN when tracking is off. */
 TTMEM_API int ttmem_declare_device(uint32_t index, const struct ttmem_device *device);
 
 #define TTMEM_ALL_DEVICES UINT32_MAX

@@ -133,9 +133,9 @@ static void armed_unmap(struct ledger_view *view)
  * - theirs before ours: our read sees the change;
  * - ours before theirs: their look sees that we have armed, or that a thread has cleared it since.
  *   Whoever clears it rings; we wake, arm and read again, and the same is true of that arming.
- * A `fenceless` owner has no fence of its own between the change and its look. Then the kernel makes
- * one in each of its threads that runs (ledger_view_fence_owners()), after we have armed and before
- * we read: what a thread did before it we read, and it looks after it at what comes later.
+ * A `fenceless` owner has no fence of its own between the change and its look. Then the kernel
+ * makes one in each of its threads that runs (ledger_view_fence_owners()), after we have armed and
+ * before we read: what a thread did before it we read, and it looks after it at what comes later.
  *
  * So a change that the last read before a sleep does not show rings, or another has. Of all threads
  * that see one arming, one exchange returns 1: it rings once, or EAGAIN says that the bell is full,

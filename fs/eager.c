@@ -47,7 +47,7 @@ static enum eager_way other(enum eager_way way)
 static enum eager_way better(const struct eager *eager)
 {
 	return eager->cost_ns[EAGER_TRY] < eager->cost_ns[EAGER_SLEEP] / 4 * 3 ? EAGER_TRY
-										: EAGER_SLEEP;
+									       : EAGER_SLEEP;
 }
 
 static void settle(struct eager *eager, enum eager_way best, unsigned int patience)
