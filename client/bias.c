@@ -19,11 +19,12 @@ bool ttmem__fenceless_start(void)
 	return works;
 }
 
+/* clock_nanosleep() would be a cancellation point, and locks are held here. */
 static void nap(long ns)
 {
 	const struct timespec time = {.tv_nsec = ns};
 
-	clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
+	syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &time, NULL);
 }
 
 /* A host may forbid the call after it has started. Then all that is left is to wait: no processor
