@@ -3,7 +3,7 @@
 #include "proc.h"
 #include <string.h>
 
-static void alloc_sync(struct source *source, const struct device *only)
+static void alloc_sync(struct source *source, const struct scope *only)
 {
 	struct alloc *alloc = (struct alloc *)source;
 

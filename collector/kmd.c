@@ -265,7 +265,7 @@ static void look_now(struct kmd *kmd, gint64 wait_us)
 	kmd_look_free(look);
 }
 
-static void kmd_sync(struct source *source, const struct device *only)
+static void kmd_sync(struct source *source, const struct scope *only)
 {
 	struct kmd *kmd = (struct kmd *)source;
 	uint64_t now = kmd->model->now_ns();

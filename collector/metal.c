@@ -91,16 +91,18 @@ static void chips_again(struct metal *metal)
 	}
 }
 
-static void metal_sync(struct source *source, const struct device *only)
+static void metal_sync(struct source *source, const struct scope *only)
 {
 	struct metal *metal = (struct metal *)source;
+	/* A process can have slots in any of the files. */
+	const struct device *device = only ? model_device(metal->model, only->serial) : NULL;
 
 	metal_dirs_look(metal);
 	metal->is_reading = true;
 	for (guint i = metal->files->len; i-- > 0;) {
 		struct metal_file *file = metal->files->pdata[i];
 
-		if (concerns(file, only))
+		if (concerns(file, device))
 			metal_file_look(file);
 		if (is_over(file))
 			metal_file_free(file);

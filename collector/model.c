@@ -52,7 +52,7 @@ void model_add_source(struct model *model, struct source *source)
 	model->by_rank[source->rank] = source;
 }
 
-void model_sync(struct model *model, const struct device *only)
+void model_sync(struct model *model, const struct scope *only)
 {
 	for (guint i = 0; i < model->sources->len; i++) {
 		struct source *source = model->sources->pdata[i];

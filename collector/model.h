@@ -204,8 +204,8 @@ bool model_trusts(const struct model *model, uid_t uid);
 void model_add_source(struct model *model, struct source *source);
 
 /* Before anything is read: lets each source bring processes and devices up to date. `only`: for a
- * reader who asks for this device alone; else NULL. */
-void model_sync(struct model *model, const struct device *only);
+ * reader who asks for no more; else NULL. */
+void model_sync(struct model *model, const struct scope *only);
 
 uint64_t model_now_ns(void);
 

@@ -92,15 +92,25 @@ static void pay_fence(struct native *native)
 	ledger_view_fence_owners();
 }
 
-static void native_sync(struct source *source, const struct device *only)
+static void native_sync(struct source *source, const struct scope *only)
 {
 	struct native *native = (struct native *)source;
 	GPtrArray *ledgers = native->ledgers;
+	const struct process *process;
 
-	(void)only;
 	pay_fence(native);
 	if (native->before_sync)
 		native->before_sync(native->before_sync_data);
+	if (only && only->is_list)
+		return;
+	/* Now: who has just come may have taken its place. */
+	process = only ? model_process(native->model, only->serial) : NULL;
+	if (process) {
+		if (ledger_of(process))
+			ledger_bind_news(native, ledger_of(process));
+		return;
+	}
+	/* Of a device, too: whoever uses it for the first time says so in his ledger alone. */
 	for (guint i = 0; i < ledgers->len; i++) {
 		struct ledger *ledger = ledgers->pdata[i];
 

@@ -89,11 +89,17 @@ enum bell {
 	BELL_POLL,  /* it does not: read it again now and then */
 };
 
+/* What a reader asks for, so that no more is looked at than he can see. */
+struct scope {
+	uint64_t serial; /* of the device or process whose files he reads; 0: none's */
+	bool is_list;    /* which processes there are, and nothing of what they hold */
+};
+
 /* Those from `arm` on may be NULL. */
 struct source_ops {
 	/* Brings the set of processes and devices up to date: whoever reads next sees all that
-	 * happened before this call. With `only`, a reader who asks for this device alone. */
-	void (*sync)(struct source *source, const struct device *only);
+	 * happened before this call. With `only`, a reader who asks for no more; else NULL. */
+	void (*sync)(struct source *source, const struct scope *only);
 
 	/* The process has ended, or its number is another's now: lets go of it, which ends with
 	 * model_leave(). */

@@ -131,7 +131,7 @@ static void file_make(struct file *file)
 	};
 
 	if (!file->started)
-		model_sync(fs->model, tree_device(fs->model, file->ino));
+		fs_sync(fs, file->ino);
 	file->started = true;
 	file->error = tree_resolve(fs->model, file->ino, &spot) ? -ESRCH : 0;
 	if (file->error)
@@ -363,7 +363,7 @@ void file_poll(fuse_req_t req, struct fuse_file_info *info, struct fuse_pollhand
 	struct spot spot;
 	bool tells, is_new;
 
-	model_sync(fs->model, tree_device(fs->model, file->ino));
+	fs_sync(fs, file->ino);
 	tells = !tree_resolve(fs->model, file->ino, &spot) && spot.entry->tells;
 	is_new = tells && news_poll_is_news(fs, &spot, file->read_hash);
 	if (handle && tells && !is_new) {

@@ -47,7 +47,8 @@ struct fs {
 	uint64_t text_bytes;
 	uint64_t requests;
 	struct eager eager;
-	uint64_t synced_ns;  /* when the sources were last brought up to date for a request */
+	uint64_t synced_ns;  /* when the sources were last brought up to date for a request... */
+	struct scope synced; /* ...and how far */
 	char *path;          /* of the mount */
 	gid_t metrics_group; /* who may read the metrics by process */
 	bool is_stuck;       /* a thread that works on it hangs: all of this must stay */

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define LATELY_NS 1000000u
+
 struct fs *fs_of(fuse_req_t req)
 {
 	return fuse_req_userdata(req);
@@ -12,15 +14,23 @@ struct fs *fs_of(fuse_req_t req)
 
 void fs_sync(struct fs *fs, uint64_t ino)
 {
+	fs->synced = tree_scope(ino);
 	fs->synced_ns = uv_hrtime();
-	model_sync(fs->model, tree_device(fs->model, ino));
+	model_sync(fs->model, &fs->synced);
 }
 
-/* A look at each of a thousand processes takes 40 us, and grep -r asks three times for each file.
- */
+static bool covers(const struct scope *done, const struct scope *asked)
+{
+	return done->serial == asked->serial ? done->is_list <= asked->is_list
+					     : !done->serial && !done->is_list;
+}
+
+/* grep -r and ls -l ask more than once for each file. */
 void fs_sync_lately(struct fs *fs, uint64_t ino)
 {
-	if (uv_hrtime() - fs->synced_ns > 1000000)
+	const struct scope scope = tree_scope(ino);
+
+	if (!covers(&fs->synced, &scope) || uv_hrtime() > fs->synced_ns + LATELY_NS)
 		fs_sync(fs, ino);
 }
 
@@ -238,7 +248,7 @@ static void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offse
 	struct spot dir;
 
 	(void)info;
-	model_sync(fs->model, tree_device(fs->model, ino));
+	fs_sync(fs, ino);
 	if (resolve(req, ino, &reader, &dir)) {
 		fuse_reply_err(req, ENOENT);
 		return;

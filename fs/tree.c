@@ -127,9 +127,9 @@ int tree_resolve(const struct model *model, uint64_t ino, struct spot *spot)
 	return -ENOENT;
 }
 
-const struct device *tree_device(const struct model *model, uint64_t ino)
+struct scope tree_scope(uint64_t ino)
 {
-	return model_device(model, ino >> 24);
+	return (struct scope){.serial = ino >> 24, .is_list = ino == tree_dir_pids()};
 }
 
 static uint64_t dir_serial(const struct spot *dir)

@@ -73,8 +73,8 @@ struct spot {
 /* Returns 0, or -ENOENT when it stands for nothing any more. */
 int tree_resolve(const struct model *model, uint64_t ino, struct spot *spot);
 
-/* The device whose directory or file an inode number is; NULL: it is none's. */
-const struct device *tree_device(const struct model *model, uint64_t ino);
+/* What must be up to date for whoever reads it, or looks for a name in it. */
+struct scope tree_scope(uint64_t ino);
 
 /* The inode number of a name in a directory; 0 if there is none. */
 uint64_t tree_lookup(const struct model *model, const struct spot *dir, const char *name);

@@ -228,6 +228,32 @@ static void a_device_that_is_declared_later_is_bound_at_the_next_look(void **sta
 	assert_int_equal(ledger->process->holdings->len, 1);
 }
 
+static void a_look_for_one_process_leaves_the_others_alone(void **state)
+{
+	struct ledger *ledger = adopt(), *other;
+	const struct scope own = {.serial = ledger->process->serial};
+	const struct scope list = {.is_list = true};
+	struct forged neighbour;
+	const char *why;
+
+	(void)state;
+	put(PID + 1, "stat", "78 (x) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 1234 0\n");
+	forged_make(&neighbour);
+	neighbour.header->pid = PID + 1;
+	other = adopt_as(&neighbour, PID + 1, &why);
+	assert_non_null(other);
+	declare(9, ASIC);
+	neighbour.header->device_generation++;
+	model_sync(&scene->model, &list);
+	assert_null(device_of(ledger, 9));
+	model_sync(&scene->model, &own);
+	assert_non_null(device_of(ledger, 9));
+	assert_int_not_equal(other->view.seen_generation, neighbour.header->device_generation);
+	model_sync(&scene->model, &(struct scope){.serial = device_of(ledger, 9)->serial});
+	assert_int_equal(other->view.seen_generation, neighbour.header->device_generation);
+	forged_forget(&neighbour);
+}
+
 static void a_device_that_is_being_written_keeps_no_other_back(void **state)
 {
 	struct ledger *ledger = adopt();
@@ -315,6 +341,7 @@ int main(void)
 		CLAIM(a_ledger_counts_once),
 		CLAIM(a_new_ledger_ends_the_one_before),
 		CLAIM(a_device_that_is_declared_later_is_bound_at_the_next_look),
+		CLAIM(a_look_for_one_process_leaves_the_others_alone),
 		CLAIM(a_device_that_is_being_written_keeps_no_other_back),
 		CLAIM(who_declares_without_end_is_looked_at_now_and_then),
 		CLAIM(what_a_process_did_since_the_last_look_is_seen_at_its_end),

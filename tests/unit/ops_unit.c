@@ -317,6 +317,78 @@ static void each_write_of_a_threshold_is_a_whole(void **state)
 	assert_int_equal(*bytes, 34);
 }
 
+/* At how many processes the sources look for it. */
+static unsigned int looks_for(struct kernel *kernel, ask_fn *ask, uint64_t ino)
+{
+	struct fuse_req *req = req_new(kernel);
+	unsigned int before = kernel->world->looks;
+
+	kernel->fs.synced_ns = 0; /* long ago */
+	ask(kernel, req, ino);
+	assert_int_equal(req_end(req), 0);
+	return kernel->world->looks - before;
+}
+
+static void ask_to_read(struct kernel *kernel, struct fuse_req *req, uint64_t ino)
+{
+	struct fuse_req *open = kernel_open(kernel, ino, O_RDONLY);
+
+	kernel->ops.read(req, ino, 1 << 17, 0, &open->info);
+	kernel_release(kernel, &open->info);
+	assert_int_equal(req_end(open), 0);
+}
+
+static void ask_lookup_1(struct kernel *kernel, struct fuse_req *req, uint64_t ino)
+{
+	kernel->ops.lookup(req, ino, "1");
+}
+
+static void who_reads_of_one_process_has_the_others_left_alone(void **state)
+{
+	struct kernel *kernel = *state;
+	uint64_t pids, dir, file, table, device;
+
+	populate(kernel->world);
+	assert_int_equal(kernel->world->fakes->len, 6);
+	pids = kernel_walk(kernel, "pids");
+	dir = kernel_walk(kernel, "pids/1");
+	file = kernel_walk(kernel, "pids/1/dram");
+	table = kernel_walk(kernel, "pids/1/stat");
+	device = kernel_walk(kernel, "device0");
+	assert_int_equal(looks_for(kernel, ask_lookup_1, pids), 0);
+	assert_int_equal(looks_for(kernel, ask_readdir, pids), 0);
+	assert_int_equal(looks_for(kernel, ask_lookup, dir), 1);
+	assert_int_equal(looks_for(kernel, ask_readdir, dir), 1);
+	assert_int_equal(looks_for(kernel, ask_getattr, file), 1);
+	assert_int_equal(looks_for(kernel, ask_to_read, file), 1); /* it is followed already */
+	assert_int_equal(looks_for(kernel, ask_to_read, table),
+			 3); /* at open, for its text, anew */
+	assert_int_equal(looks_for(kernel, ask_lookup, device), 6);
+	assert_int_equal(looks_for(kernel, ask_readdir, TREE_ROOT_INO), 6);
+}
+
+/* ls -l asks more than once within a moment. */
+static void what_was_looked_at_just_now_is_not_looked_at_again_for_its_times(void **state)
+{
+	struct kernel *kernel = *state;
+	uint64_t file, other;
+
+	populate(kernel->world);
+	file = kernel_walk(kernel, "pids/1/dram");
+	other = kernel_walk(kernel, "pids/2/dram");
+	assert_int_equal(looks_for(kernel, ask_getattr, file), 1);
+	kernel->fs.synced_ns = UINT64_MAX / 2; /* just now, and it stays so */
+	kernel->world->looks = 0;
+	for (int i = 0; i < 3; i++) {
+		struct fuse_req *req = req_new(kernel);
+
+		kernel->ops.getattr(req, file, NULL);
+		req_end(req);
+	}
+	assert_int_equal(kernel->world->looks, 0);
+	assert_int_equal(looks_for(kernel, ask_getattr, other), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -328,6 +400,8 @@ int main(void)
 		KERNEL_TEST(metrics_by_process_are_for_a_group_of_their_own),
 		KERNEL_TEST(writing_starts_a_peak_afresh),
 		KERNEL_TEST(each_write_of_a_threshold_is_a_whole),
+		KERNEL_TEST(who_reads_of_one_process_has_the_others_left_alone),
+		KERNEL_TEST(what_was_looked_at_just_now_is_not_looked_at_again_for_its_times),
 	};
 
 	return RUN(tests);

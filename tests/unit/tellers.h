@@ -34,7 +34,7 @@ static inline uint64_t tellers_clock(void)
 	return tellers_now_ns;
 }
 
-static inline void teller_sync(struct source *source, const struct device *only)
+static inline void teller_sync(struct source *source, const struct scope *only)
 {
 	(void)source;
 	(void)only;

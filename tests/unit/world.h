@@ -28,6 +28,7 @@ struct world {
 	struct source source;
 	GPtrArray *fakes;
 	void (*on_sync)(struct world *world); /* NULL: nothing happens */
+	unsigned int looks;                   /* at processes, as far as somebody asked for them */
 	unsigned int reads;                   /* calls of the source's read()... */
 	uint64_t holdings_read;               /* ...how many it was asked for in all... */
 	uint64_t read_takes_ns;               /* ...and how long each takes, by the clock here */
@@ -50,11 +51,14 @@ static inline struct fake *fake_of(const struct process *process)
 	return process->joined[SOURCE_NATIVE];
 }
 
-static inline void world_sync(struct source *source, const struct device *only)
+static inline void world_sync(struct source *source, const struct scope *only)
 {
 	struct world *world = world_of(source);
 
-	(void)only;
+	if (only && model_process(&world->model, only->serial))
+		world->looks++;
+	else if (!only || !only->is_list)
+		world->looks += world->fakes->len;
 	if (world->on_sync)
 		world->on_sync(world);
 }
