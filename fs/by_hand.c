@@ -13,17 +13,17 @@ bool is_by_hand(fuse_req_t req)
 	return is_by_births(req) || hand_is(&fs_of(req)->news.writer, fuse_req_ctx(req)->pid);
 }
 
-void reply_dying_attr(fuse_req_t req, fuse_ino_t ino)
+/* For the hand what goes is still there. */
+bool reply_dying_attr(fuse_req_t req, fuse_ino_t ino)
 {
 	struct stat st = {.st_ino = ino, .st_nlink = 1, .st_uid = fs_of(req)->model->owner};
 
-	if (!is_by_births(req) || births_mode(fs_of(req), ino, &st.st_mode))
-		fuse_reply_err(req, ENOENT);
-	else
-		fuse_reply_attr(req, &st, 0);
+	if (births_mode(fs_of(req), ino, &st.st_mode))
+		return false;
+	fuse_reply_attr(req, &st, 0);
+	return true;
 }
 
-/* For the hand what goes is still there. */
 bool reply_dying(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct fuse_entry_param param = {0};

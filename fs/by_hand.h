@@ -8,9 +8,8 @@
 bool is_by_births(fuse_req_t req);
 bool is_by_hand(fuse_req_t req);
 
-/* For the hand that removes it, what goes is still there. The first answers in any case, the second
- * returns whether it did. */
-void reply_dying_attr(fuse_req_t req, fuse_ino_t ino);
+/* For the hand that removes it, what goes is still there. Return whether they answered. */
+bool reply_dying_attr(fuse_req_t req, fuse_ino_t ino);
 bool reply_dying(fuse_req_t req, fuse_ino_t parent, const char *name);
 
 void open_by_hand(fuse_req_t req, const struct spot *spot, struct fuse_file_info *info);

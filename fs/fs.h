@@ -28,6 +28,8 @@ struct last_text {
 struct node {
 	uint64_t ino;
 	uint64_t lookups;
+	uint32_t number; /* of a device's or process's directory: what it was called, for when... */
+	bool is_device;  /* ...that has gone */
 	struct last_text parts; /* what is shown to those who do not see everything... */
 	struct last_text whole; /* ...and to the others: a length tells something, too */
 };
@@ -85,6 +87,8 @@ struct reader fs_reader(fuse_req_t req);
 struct node *node_look(struct fs *fs, uint64_t ino);
 struct node *node_find(const struct fs *fs, uint64_t ino);
 void node_forget(struct fs *fs, uint64_t ino, uint64_t lookups);
+/* What to answer of an inode that stands for nothing any more, a positive errno. */
+int node_gone(struct fs *fs, uint64_t ino, struct reader *reader);
 void node_text(struct fs *fs, uint64_t ino, bool is_whole, const GString *text, uint64_t size);
 void node_stat(const struct fs *fs, const struct spot *spot, struct reader *reader,
 	       struct stat *st);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The node table: what must be remembered of an inode while the kernel knows it. */
 #include "fs.h"
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define VALUE_SIZE 4096 /* as sysfs has it; see below */
@@ -8,6 +10,17 @@
 struct node *node_find(const struct fs *fs, uint64_t ino)
 {
 	return g_hash_table_lookup(fs->nodes, &ino);
+}
+
+static void note_name(const struct model *model, struct node *node)
+{
+	uint64_t top = tree_top(node->ino);
+	struct spot spot;
+
+	if (node->ino != top || tree_resolve(model, top, &spot))
+		return;
+	node->is_device = spot.device;
+	node->number = spot.device ? spot.device->number : (uint32_t)spot.process->pid;
 }
 
 /* One more lookup, for the kernel to forget later. */
@@ -18,6 +31,7 @@ struct node *node_look(struct fs *fs, uint64_t ino)
 	if (!node) {
 		node = g_new0(struct node, 1);
 		node->ino = ino;
+		note_name(fs->model, node);
 		g_hash_table_insert(fs->nodes, &node->ino, node);
 	}
 	node->lookups++;
@@ -33,6 +47,25 @@ void node_forget(struct fs *fs, uint64_t ino, uint64_t lookups)
 	node->lookups -= lookups < node->lookups ? lookups : node->lookups;
 	if (!node->lookups)
 		g_hash_table_remove(fs->nodes, &ino);
+}
+
+/* The kernel may still know a directory by its name when that is another one's, so that the files
+ * there would not be found. Told that what it knows is stale, it asks for each part of the path and
+ * tries once more. Below a directory, the kernel knows that, too. */
+int node_gone(struct fs *fs, uint64_t ino, struct reader *reader)
+{
+	const struct node *node = node_find(fs, tree_top(ino));
+	struct spot parent, heir;
+	char name[32];
+
+	if (!node || (!node->is_device && !node->number))
+		return ENOENT;
+	snprintf(name, sizeof name, node->is_device ? "device%u" : "%u", node->number);
+	fs_sync(fs, TREE_ROOT_INO);
+	tree_resolve(fs->model, node->is_device ? TREE_ROOT_INO : tree_dir_pids(), &parent);
+	if (access_find(fs->model, &parent, name, reader, &heir) || heir.ino == node->ino)
+		return ENOENT;
+	return ESTALE;
 }
 
 /* A text was made. Its mtime is when it last changed, so that make(1) and `tail -F` see no change

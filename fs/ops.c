@@ -45,12 +45,12 @@ struct reader fs_reader(fuse_req_t req)
  * number when somebody has it open, as it may have been passed on by one who may. */
 static int resolve(fuse_req_t req, fuse_ino_t ino, struct reader *reader, struct spot *spot)
 {
-	const struct model *model = fs_of(req)->model;
+	struct fs *fs = fs_of(req);
 
 	*reader = fs_reader(req);
-	if (tree_resolve(model, ino, spot) || !access_shows(model, spot, reader))
-		return -ENOENT;
-	return 0;
+	if (tree_resolve(fs->model, ino, spot))
+		return -node_gone(fs, ino, reader);
+	return access_shows(fs->model, spot, reader) ? 0 : -ENOENT;
 }
 
 static bool is_dir(const struct spot *spot)
@@ -93,18 +93,18 @@ static void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct fuse_entry_param param;
 	struct reader reader;
 	struct spot dir, spot;
+	int error;
 
 	if (is_by_births(req) && reply_dying(req, parent, name))
 		return;
 
 	fs_sync(fs, parent);
-	if (resolve(req, parent, &reader, &dir) || !is_dir(&dir) ||
-	    access_find(fs->model, &dir, name, &reader, &spot)) {
-		fuse_reply_err(req, ENOENT);
-		return;
-	}
-	if (is_by_births(req) && births_hides(fs, spot.ino)) {
-		fuse_reply_err(req, ENOENT);
+	error = resolve(req, parent, &reader, &dir);
+	if (!error && (!is_dir(&dir) || access_find(fs->model, &dir, name, &reader, &spot) ||
+		       (is_by_births(req) && births_hides(fs, spot.ino))))
+		error = -ENOENT;
+	if (error) {
+		fuse_reply_err(req, -error);
 		return;
 	}
 	node_look(fs, spot.ino);
@@ -147,7 +147,8 @@ static void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *i
 	if (!is_by_hand(req))
 		fs_sync_lately(fs, ino);
 	if (tree_resolve(fs->model, ino, &spot)) {
-		reply_dying_attr(req, ino);
+		if (!is_by_births(req) || !reply_dying_attr(req, ino))
+			fuse_reply_err(req, node_gone(fs, ino, &reader));
 		return;
 	}
 	if (!spot.entry && !access_shows(fs->model, &spot, &reader)) {
@@ -169,11 +170,12 @@ static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int t
 {
 	struct reader reader;
 	struct spot spot;
+	int error = resolve(req, ino, &reader, &spot);
 
 	(void)attr;
 	(void)info;
-	if (resolve(req, ino, &reader, &spot))
-		fuse_reply_err(req, ENOENT);
+	if (error)
+		fuse_reply_err(req, -error);
 	else if (!spot.entry || !spot.entry->write || to_set & ~(FUSE_SET_ATTR_SIZE))
 		fuse_reply_err(req, EPERM);
 	else
@@ -222,9 +224,10 @@ static void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *i
 {
 	struct reader reader;
 	struct spot dir;
+	int error = resolve(req, ino, &reader, &dir);
 
-	if (resolve(req, ino, &reader, &dir))
-		fuse_reply_err(req, ENOENT);
+	if (error)
+		fuse_reply_err(req, -error);
 	else if (!is_dir(&dir))
 		fuse_reply_err(req, ENOTDIR);
 	else
@@ -246,11 +249,13 @@ static void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offse
 	struct page page = {.req = req, .room = size < PAGE_MAX ? size : PAGE_MAX};
 	struct reader reader;
 	struct spot dir;
+	int error;
 
 	(void)info;
 	fs_sync(fs, ino);
-	if (resolve(req, ino, &reader, &dir)) {
-		fuse_reply_err(req, ENOENT);
+	error = resolve(req, ino, &reader, &dir);
+	if (error) {
+		fuse_reply_err(req, -error);
 		return;
 	}
 	if (!is_dir(&dir)) {
@@ -268,11 +273,13 @@ static void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info
 	struct fs *fs = fs_of(req);
 	struct reader reader;
 	struct spot spot;
+	int error;
 
 	if (!is_by_hand(req) && !news_is_followed(fs, ino))
 		fs_sync_lately(fs, ino);
-	if (resolve(req, ino, &reader, &spot))
-		fuse_reply_err(req, ENOENT);
+	error = resolve(req, ino, &reader, &spot);
+	if (error)
+		fuse_reply_err(req, -error);
 	else if (is_by_hand(req))
 		open_by_hand(req, &spot, info);
 	else if (!spot.entry)

@@ -291,6 +291,11 @@ uint64_t tree_parent(uint64_t ino)
 	return ino - ino_file(ino) + FILE_SELF;
 }
 
+uint64_t tree_top(uint64_t ino)
+{
+	return ino >> 24 ? ino_make(ino >> 24, 0, FILE_SELF) : 0;
+}
+
 uint64_t tree_dir_pids(void)
 {
 	return ino_make(0, 0, FILE_PIDS);

@@ -93,6 +93,10 @@ bool tree_entry(const struct spot *dir, size_t n, struct spot *spot);
  * even when the thing has gone. The root is in itself. */
 uint64_t tree_parent(uint64_t ino);
 
+/* The directory of the device or process that an inode is of; 0: it is of neither. Right even when
+ * that has gone. */
+uint64_t tree_top(uint64_t ino);
+
 /* The path, of the root's below `root`; to be freed. */
 char *tree_path(const struct spot *spot, const char *root);
 

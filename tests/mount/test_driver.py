@@ -4,11 +4,16 @@ import os
 import signal
 import threading
 
-from harness import KINDS, NOBODY, clean_up, eventually, force_unmount, libc
+from alloc import PYTHON
+from harness import KINDS, NOBODY, Program, clean_up, eventually, force_unmount, libc
 from test_users import OwnDaemon
 from trees import Tree, TreeTest
 
 GIB = 1 << 30
+HOLD = """import os, sys
+os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECTORY)
+print("open", flush=True)
+sys.stdin.read()"""
 
 
 class Devices(TreeTest):
@@ -64,19 +69,42 @@ class Devices(TreeTest):
         self.assertEqual(self.daemon.text("device1", "asic_id"), f"{asics[1]:016x}\n")
 
     def test_a_device_that_comes_back_can_be_read_by_name(self):
-        """The kernel may keep the old one's directory entry for a second."""
-        with open(self.daemon.path("device0", "dram_used"), encoding="ascii") as file:
-            self.tree.remove(0)
-            self.wait_devices(1)
-            with self.assertRaises(OSError):
-                self.daemon.text("device0", "dram_used")
+        """The kernel keeps the old one's directory entry for a second, unless it is told; nobody is
+        while a user has the directory open."""
+        user = Program(PYTHON, "-c", HOLD, self.daemon.mount, user=NOBODY)
+        self.assertEqual(user.line(), "open")
+        used, holders = (self.daemon.path("device0", name) for name in ("dram_used", "pids"))
+        for look in (lambda: self.daemon.text("device0", "dram_used"),
+                     lambda: os.stat(used),
+                     lambda: os.stat(self.daemon.path("device0")),
+                     lambda: os.listdir(self.daemon.path("device0")),
+                     lambda: os.listdir(holders),
+                     lambda: os.close(os.open(holders, os.O_RDONLY | os.O_DIRECTORY))):
+            with open(used, encoding="ascii") as file:
+                os.stat(holders)
+                self.tree.remove(0)
+                self.wait_devices(1)
+                with self.assertRaises(FileNotFoundError):
+                    self.daemon.text("device0", "dram_used")
+                self.tree.make("n300", "p150a")
+                self.wait_devices(0, 1)
+                look()
+                self.assertEqual(self.daemon.text("device0", "dram_used"), "0\n")
+                try:
+                    self.assertIn(file.read(), ("0\n", ""))
+                except OSError:
+                    pass
+
+    def test_a_directory_that_is_held_is_of_the_device_that_went(self):
+        held = os.open(self.daemon.path("device0"), os.O_RDONLY | os.O_DIRECTORY)
+        self.addCleanup(os.close, held)
+        self.tree.remove(0)
+        self.wait_devices(1)
+        for error in (FileNotFoundError, OSError):  # and when another has its name
+            with self.assertRaises(error):
+                os.open("dram_used", os.O_RDONLY, dir_fd=held)
             self.tree.make("n300", "p150a")
             self.wait_devices(0, 1)
-            self.wait_text("0", "device0", "dram_used")
-            try:
-                self.assertIn(file.read(), ("0\n", ""))
-            except OSError:
-                pass
 
     def test_a_device_that_clients_named_goes_with_the_driver(self):
         peer = self.holder(asic=self.tree.asic(0))

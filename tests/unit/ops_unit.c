@@ -317,6 +317,55 @@ static void each_write_of_a_threshold_is_a_whole(void **state)
 	assert_int_equal(*bytes, 34);
 }
 
+static int lookup_in(struct kernel *kernel, uint64_t dir, const char *name)
+{
+	struct fuse_req *req = req_new(kernel);
+
+	kernel->ops.lookup(req, dir, name);
+	return req_end(req);
+}
+
+static int open_of(struct kernel *kernel, uint64_t ino)
+{
+	return req_end(kernel_open(kernel, ino, O_RDONLY));
+}
+
+static void who_has_gone_is_stale_only_when_another_has_the_name(void **state)
+{
+	struct kernel *kernel = *state;
+	struct process *process = world_process(kernel->world, 7, 1000);
+	uint64_t dir = kernel_walk(kernel, "pids/7");
+	uint64_t file = kernel_walk(kernel, "pids/7/dram");
+
+	world_leave(kernel->world, process);
+	assert_int_equal(lookup_in(kernel, dir, "dram"), ENOENT);
+	assert_int_equal(open_of(kernel, file), ENOENT);
+	world_process(kernel->world, 8, 1000);
+	assert_int_equal(lookup_in(kernel, dir, "dram"), ENOENT);
+	world_process(kernel->world, 7, 1000);
+	assert_int_equal(lookup_in(kernel, dir, "dram"), ESTALE);
+	assert_int_equal(open_of(kernel, file), ESTALE);
+	kernel->model->hidepid.mode = HIDEPID_INVISIBLE;
+	kernel->uid = 1001; /* for whom there is nobody of that number */
+	assert_int_equal(lookup_in(kernel, dir, "dram"), ENOENT);
+	assert_int_equal(open_of(kernel, file), ENOENT);
+}
+
+static void what_has_gone_of_who_is_there_is_not_stale(void **state)
+{
+	struct kernel *kernel = *state;
+	struct process *process = world_process(kernel->world, 7, 1000);
+	struct device *device = world_device(kernel->world, 0, 0xa, 1000);
+	uint64_t dir, file;
+
+	world_hold(kernel->world, process, device, 0);
+	dir = kernel_walk(kernel, "pids/7/device0");
+	file = kernel_walk(kernel, "pids/7/device0/dram");
+	model_let_go(kernel->model, &kernel->world->source, process_holding(process, device));
+	assert_int_equal(lookup_in(kernel, dir, "dram"), ENOENT);
+	assert_int_equal(open_of(kernel, file), ENOENT);
+}
+
 /* At how many processes the sources look for it. */
 static unsigned int looks_for(struct kernel *kernel, ask_fn *ask, uint64_t ino)
 {
@@ -400,6 +449,8 @@ int main(void)
 		KERNEL_TEST(metrics_by_process_are_for_a_group_of_their_own),
 		KERNEL_TEST(writing_starts_a_peak_afresh),
 		KERNEL_TEST(each_write_of_a_threshold_is_a_whole),
+		KERNEL_TEST(who_has_gone_is_stale_only_when_another_has_the_name),
+		KERNEL_TEST(what_has_gone_of_who_is_there_is_not_stale),
 		KERNEL_TEST(who_reads_of_one_process_has_the_others_left_alone),
 		KERNEL_TEST(what_was_looked_at_just_now_is_not_looked_at_again_for_its_times),
 	};
