@@ -315,7 +315,8 @@ void holding_last_failure(const struct holding *holding, enum kind kind, struct 
 
 	if (source->ops->failure)
 		source->ops->failure(source, holding, kind, &failure);
-	if (failure.largest_free_bytes && failure.time_ns > newest->time_ns)
+	/* Their clock is coarse. Who came later has more likely failed later. */
+	if (failure.largest_free_bytes && failure.time_ns >= newest->time_ns)
 		*newest = failure;
 }
 
