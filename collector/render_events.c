@@ -87,10 +87,12 @@ static void oom_request(GString *out, const struct oom *oom)
 
 bool render_device_oom(struct render *render)
 {
-	const struct oom *oom = render->device->oom;
+	const struct oom *oom;
 	GString *out = render->out;
 	uint64_t total;
 
+	device_look(render->device); /* a failed request shows when somebody looks */
+	oom = render->device->oom;
 	if (!oom)
 		return true;
 	total = device_capacity(render->device, oom->kind);

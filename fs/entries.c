@@ -95,14 +95,6 @@ static bool is_tracked_here(const struct spot *dir, enum kind kind)
 	return holding && holding->source->rank != SOURCE_KMD;
 }
 
-/* A failed request shows when somebody looks, and that is now. */
-static bool has_oom(const struct spot *dir, enum kind kind)
-{
-	(void)kind;
-	device_look(dir->device);
-	return dir->device->oom;
-}
-
 static bool has_history(const struct spot *dir, enum kind kind)
 {
 	(void)kind;
@@ -215,7 +207,6 @@ static const struct entry device_entries[] = {
 	{.name = "oom",
 	 .render = render_device_oom,
 	 .shape = SHAPE_TABLE,
-	 .exists = has_oom,
 	 .tells = true,
 	 .is_private = true},
 	{.name = "history",

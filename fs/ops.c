@@ -108,8 +108,12 @@ static void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		return;
 	}
 	node_look(fs, spot.ino);
-	if (!is_by_hand(req))
+	if (!is_by_hand(req)) {
 		news_access(fs, &spot);
+		/* Whether there is something in it is all that `[ -s oom ]` asks. */
+		if (spot.entry && spot.entry->tells && spot.entry->shape == SHAPE_TABLE)
+			news_hash_now(fs, &spot);
+	}
 	ops_entry_fill(fs, &spot, &reader, &param, is_by_hand(req));
 	if (fuse_reply_entry(req, &param) == -ENOENT)
 		node_forget(fs, spot.ino, 1);

@@ -43,7 +43,7 @@ static void news_touch_process(struct fs *fs, const struct process *process)
 	}
 }
 
-/* Some files come to be there only when there is something to say. */
+/* Files of a process that was not tracked come to be there when it is. */
 static void news_grow(struct fs *fs, uint64_t dir)
 {
 	if (!news_dir_wanted(fs, dir))
@@ -52,22 +52,12 @@ static void news_grow(struct fs *fs, uint64_t dir)
 	uv_idle_start(&fs->news.run, on_run);
 }
 
-static void news_grow_process(struct fs *fs, const struct process *process)
-{
-	news_grow(fs, tree_dir_process(process));
-	for (guint i = 0; i < process->holdings->len; i++) {
-		const struct holding *holding = process->holdings->pdata[i];
-
-		news_grow(fs, tree_parent(tree_dir_device_pids(holding->device)));
-	}
-}
-
 void news_rung(struct fs *fs, struct process *process)
 {
 	struct news *news = &fs->news;
 	uint64_t now = uv_hrtime();
 
-	news_grow_process(fs, process);
+	news_grow(fs, tree_dir_process(process));
 	if (!g_hash_table_size(news->follows) || !follow_process_wanted(news, process))
 		return;
 	news_touch_process(fs, process);

@@ -3,7 +3,7 @@
 import os
 import unittest
 
-from harness import LINES, NOBODY, Daemon, Peer, Program, clean_up, eventually
+from harness import NOBODY, Daemon, Peer, Program, clean_up, eventually, is_well_made
 
 
 class Adoption(unittest.TestCase):
@@ -101,7 +101,7 @@ class Adoption(unittest.TestCase):
         for path in self.daemon.files():
             try:
                 with open(path, encoding="utf-8") as file:
-                    self.assertTrue(LINES.fullmatch(file.read()), path)
+                    self.assertTrue(is_well_made(path, file.read()), path)
             except (FileNotFoundError, ProcessLookupError):
                 pass
         self.assertHolds(peer, 777)

@@ -204,16 +204,28 @@ class Failures(EventsTest):
     def report(self):
         return self.daemon.flat(self.device, "oom")
 
-    def test_before_any_failure_there_is_no_report(self):
-        self.assertFalse(self.daemon.exists(self.device, "oom"))
-        self.assertNotIn("oom", os.listdir(self.daemon.path(self.device)))
+    def test_before_any_failure_the_report_is_empty(self):
+        path = self.daemon.path(self.device, "oom")
+        self.assertIn("oom", os.listdir(self.daemon.path(self.device)))
+        for _ in range(2):
+            self.assertEqual(os.stat(path).st_size, 0)
+            self.assertEqual(self.daemon.text(self.device, "oom"), "")
+        self.user("fail 0 dram 999999 4096")
+        self.assertGreater(os.stat(path).st_size, 0)
+        self.assertEqual(os.stat(path).st_size, len(self.daemon.text(self.device, "oom")))
+
+    def test_a_device_of_which_no_more_is_known_has_a_report_too(self):
+        other = self.peer("alloc 7 l1 0x1000 5")
+        device = next(name for name in self.daemon.devices() if name != self.device)
+        self.assertEqual(self.daemon.text(device, "oom"), "")
+        other("fail 7 l1 4096 0")
+        self.assertEqual(self.daemon.flat(device, "oom")["requested"], "4096")
 
     def test_a_failed_request_is_reported_with_who_held_what(self):
         other = self.holder(size=70000, user=NOBODY)
         other("name big one")
         self.user("fail 0 dram 999999 4096")
         report = self.report()
-        self.assertIn("oom", os.listdir(self.daemon.path(self.device)))
         self.assertEqual(report["pid"], str(self.user.pid))
         self.assertEqual((report["comm"], report["uid"], report["kind"]), ("peer", "0", "dram"))
         self.assertEqual((report["requested"], report["largest_free"]), ("999999", "4096"))
@@ -305,7 +317,7 @@ class Failures(EventsTest):
         self.daemon.start()
         eventually(lambda: self.daemon.exists("pids", self.user.pid), "the process again")
         self.assertEvents(oom=0)
-        self.assertFalse(self.daemon.exists(self.device, "oom"))
+        self.assertEqual(self.daemon.text(self.device, "oom"), "")
         self.user("fail 0 dram 6 0")
         self.assertEqual(self.report()["requested"], "6")
 

@@ -8,7 +8,6 @@ class Telling(MountTest):
     def setUp(self):
         super().setUp()
         self.user = self.holder()
-        self.user("fail 0 dram 4096 64")  # before that there is no report
         self.device, = self.daemon.devices()
 
     def assert_told(self, path, change):
@@ -31,6 +30,9 @@ class Telling(MountTest):
             with self.subTest(kind=kind):
                 self.assert_told(self.daemon.path("pids", self.user.pid, kind),
                                  f"alloc 0 {kind} 0x6000 64")
+
+    def test_the_first_failure_in_the_report(self):
+        self.assert_told(self.daemon.path(self.device, "oom"), "fail 0 dram 8192 64")
 
     def test_a_failure_in_the_report_and_in_both_counts(self):
         for path in (self.daemon.path(self.device, "oom"), self.daemon.path("events"),

@@ -222,7 +222,7 @@ class Last(Case):
 
 
 class Late(Case):
-    """Files that are not there yet when somebody watches their directory."""
+    """What comes for the first time while somebody watches its directory."""
 
     def test_the_first_failed_request_is_told(self):
         peer = self.holder()
