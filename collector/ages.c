@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ages.h"
+#include "capped.h"
 
 #define SECOND 1000000000ull
 
@@ -8,10 +9,8 @@ static const uint64_t limits[AGES_LIMITS] = {SECOND, 10 * SECOND, 60 * SECOND, 6
 
 void ages_sum_add(struct ages_sum *to, uint64_t bytes, uint64_t buffers)
 {
-	if (__builtin_add_overflow(to->bytes, bytes, &to->bytes))
-		to->bytes = UINT64_MAX;
-	if (__builtin_add_overflow(to->buffers, buffers, &to->buffers))
-		to->buffers = UINT64_MAX;
+	add_capped(&to->bytes, bytes);
+	add_capped(&to->buffers, buffers);
 }
 
 /* Below the first limit all but what is yet to be allocated is in its last second. */

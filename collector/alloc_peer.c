@@ -6,13 +6,13 @@
 #include "alloc_server.h"
 #include "log.h"
 #include "proc.h"
+#include "thread_clock.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #ifndef SO_PEERPIDFD
@@ -226,15 +226,6 @@ static void settle_up(struct alloc_peer *peer, uint64_t garbage_before)
 	}
 }
 
-/* Not of the clock: that others used our processor is not his fault. */
-static uint64_t processor_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 /* Its user has had his part of this round. */
 static bool has_had_enough(const struct alloc_peer *peer)
 {
@@ -250,15 +241,14 @@ static bool has_had_enough(const struct alloc_peer *peer)
 static void take(struct alloc_peer *peer, const uint8_t *bytes, size_t size)
 {
 	uint64_t garbage = peer->stream.garbage_bytes;
-
-	uint64_t began = processor_ns();
+	uint64_t began = thread_clock_ns();
 
 	peer->server->now_ns = peer->server->alloc->model->now_ns();
 	peer->heard_ms = uv_now(peer->server->loop);
 	alloc_stream_feed(&peer->stream, bytes, size, on_message, peer);
 	settle_up(peer, garbage);
 	alloc_server_await_settling(peer, alloc_stream_waits(&peer->stream));
-	peer->user->spent_ns += processor_ns() - began;
+	peer->user->spent_ns += thread_clock_ns() - began;
 }
 
 void alloc_peer_settle(struct alloc_peer *peer)

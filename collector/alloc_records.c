@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "alloc_records.h"
+#include "capped.h"
 #include <glib.h>
 #include <string.h>
 
@@ -36,12 +37,6 @@ static struct alloc_sums *sums_get(struct alloc_records *records, uint32_t devic
 		records->known |= 1ull << device;
 	}
 	return records->devices[device];
-}
-
-static void add_capped(uint64_t *to, uint64_t value)
-{
-	if (__builtin_add_overflow(*to, value, to))
-		*to = UINT64_MAX;
 }
 
 static void note_highest(uint64_t *peak, uint64_t value)

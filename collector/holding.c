@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What processes have on devices: by whose word, and how much. */
+#include "capped.h"
 #include "model_internal.h"
 #include "proc.h"
 #include <string.h>
@@ -228,12 +229,6 @@ struct holding *model_hold(struct model *model, struct source *source, struct pr
 	if (is_new)
 		model_tell(model, HOLDING_COMES, process, device);
 	return holding;
-}
-
-static void add_capped(uint64_t *to, uint64_t value)
-{
-	if (__builtin_add_overflow(*to, value, to))
-		*to = UINT64_MAX;
 }
 
 void amount_add(struct amount *to, const struct amount *from)

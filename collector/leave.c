@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How processes come and go. */
+#include "capped.h"
 #include "model_internal.h"
 #include "proc.h"
 #include "survey.h"
@@ -141,9 +142,7 @@ static void count_departed(struct model *model, const struct process *process)
 {
 	model->exited_processes++;
 	for (int kind = 0; kind < KIND_COUNT; kind++)
-		if (__builtin_add_overflow(model->leaked_bytes, process->leaked_bytes[kind],
-					   &model->leaked_bytes))
-			model->leaked_bytes = UINT64_MAX;
+		add_capped(&model->leaked_bytes, process->leaked_bytes[kind]);
 }
 
 static void depart(struct model *model, const struct process *process)

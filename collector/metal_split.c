@@ -1,12 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "metal_split.h"
-
-static uint64_t add_capped(uint64_t a, uint64_t b)
-{
-	uint64_t sum;
-
-	return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
-}
+#include "capped.h"
 
 static uint64_t least(uint64_t a, uint64_t b)
 {
@@ -29,7 +23,7 @@ static uint64_t sum_of(const uint64_t *values, unsigned int count)
 	uint64_t sum = 0;
 
 	for (unsigned int i = 0; i < count; i++)
-		sum = add_capped(sum, values[i]);
+		add_capped(&sum, values[i]);
 	return sum;
 }
 
@@ -42,7 +36,7 @@ static void divide(struct metal_split *split, unsigned int chip, uint64_t bytes,
 	for (unsigned int i = 0; i < split->processes; i++) {
 		uint64_t due;
 
-		before = add_capped(before, split->home[i]);
+		add_capped(&before, split->home[i]);
 		due = all ? scale(bytes, before, all) : 0;
 		split->share[chip][i] = due - given;
 		split->home[i] -= due - given;
@@ -53,9 +47,10 @@ static void divide(struct metal_split *split, unsigned int chip, uint64_t bytes,
 void metal_split(struct metal_split *split)
 {
 	uint64_t living = sum_of(split->held, split->processes);
-	uint64_t claimed = add_capped(split->at_home, sum_of(split->on_chip, split->chips));
+	uint64_t claimed = sum_of(split->on_chip, split->chips);
 	uint64_t ghosts = rest(split->total, living);
 
+	add_capped(&claimed, split->at_home);
 	for (unsigned int i = 0; i < split->processes; i++)
 		split->home[i] = split->held[i];
 	for (unsigned int chip = 0; chip < split->chips; chip++) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "moment.h"
+#include "capped.h"
 #include "model_internal.h"
 #include <string.h>
 
@@ -196,9 +197,7 @@ static void group_add(struct moment_group *group, const struct moment_holding *h
 {
 	group->kinds |= holding->kinds;
 	for (int kind = 0; kind < KIND_COUNT; kind++)
-		if (__builtin_add_overflow(group->used_bytes[kind], holding->used_bytes[kind],
-					   &group->used_bytes[kind]))
-			group->used_bytes[kind] = UINT64_MAX;
+		add_capped(&group->used_bytes[kind], holding->used_bytes[kind]);
 }
 
 void moment_make_groups(struct moment *moment)

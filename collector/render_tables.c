@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The tables of sources and of processes that have left. */
+#include "capped.h"
 #include "plain.h"
 #include "render.h"
 
@@ -71,8 +72,7 @@ static uint64_t sum(const uint64_t bytes[KIND_COUNT])
 	uint64_t all = 0;
 
 	for (int kind = 0; kind < KIND_COUNT; kind++)
-		if (__builtin_add_overflow(all, bytes[kind], &all))
-			return UINT64_MAX;
+		add_capped(&all, bytes[kind]);
 	return all;
 }
 

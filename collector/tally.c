@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tally.h"
+#include "capped.h"
 #include <stdbool.h>
 #include <string.h>
 
@@ -109,12 +110,6 @@ struct tally_row *tally_row(struct tally *tally, const char *tag, uint32_t devic
 	*place = tally->rows->len;
 	grow(tally);
 	return row_at(tally, tally->rows->len - 1);
-}
-
-static void add_capped(uint64_t *to, uint64_t value)
-{
-	if (__builtin_add_overflow(*to, value, to))
-		*to = UINT64_MAX;
 }
 
 void tally_row_add(struct tally_row *row, uint64_t bytes, uint64_t buffers)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "watchers.h"
+#include "numbers.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -8,22 +9,15 @@
 #include <string.h>
 #include <unistd.h>
 
-GHashTable *watchers_set_new(void)
-{
-	return g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
-}
-
 /* A line is "inotify wd:1 ino:2a sdev:34 mask:2 ..." or "fanotify ino:2a sdev:34 mflags:0 ...", all
  * hexadecimal. */
 static void take_line(const char *line, uint32_t device, GHashTable *inodes)
 {
 	const char *inode = strstr(line, " ino:"), *where = strstr(line, " sdev:");
-	uint64_t ino;
 
 	if (!inode || !where || g_ascii_strtoull(where + 6, NULL, 16) != device)
 		return;
-	ino = g_ascii_strtoull(inode + 5, NULL, 16);
-	g_hash_table_add(inodes, g_memdup2(&ino, sizeof ino));
+	numbers_add(inodes, g_ascii_strtoull(inode + 5, NULL, 16));
 }
 
 static void take_info(int infos, const char *name, uint32_t device, GHashTable *inodes)

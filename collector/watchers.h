@@ -11,11 +11,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A set of inode numbers, for g_hash_table_destroy(). */
-GHashTable *watchers_set_new(void);
-
-/* Adds the inodes of the file system `device` (as fdinfo has it: major << 20 | minor) that are
- * watched. False if a process could not be looked at that may watch, so that there may be others.
+/* Adds to the numbers the inodes of the file system `device` (as fdinfo has it: major << 20 |
+ * minor) that are watched. False if a process could not be looked at that may watch, so that there
+ * may be others.
  */
 bool watchers_find(const char *proc, uint32_t device, GHashTable *inodes);
 

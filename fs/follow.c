@@ -2,6 +2,7 @@
 /* What is followed, for whose sake, and who is asked to ring for it. */
 #include "entries.h"
 #include "fs.h"
+#include "numbers.h"
 #include <string.h>
 
 static uint64_t serial_of(uint64_t ino)
@@ -85,15 +86,10 @@ bool follow_process_wanted(const struct news *news, const struct process *proces
 
 /* --- asking to be told ----------------------------------------------------------------------- */
 
-static void set_add(GHashTable *set, uint64_t number)
-{
-	g_hash_table_add(set, g_memdup2(&number, sizeof number));
-}
-
 void follow_arm(struct news *news, const struct model *model, struct process *process)
 {
 	if (model_arm(model, process) == BELL_POLL)
-		set_add(news->polled, process->serial);
+		numbers_add(news->polled, process->serial);
 }
 
 static void arm_all(struct fs *fs)

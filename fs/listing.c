@@ -8,6 +8,7 @@
  */
 #include "births.h"
 #include "fs.h"
+#include "numbers.h"
 #include <errno.h>
 
 #define WAIT_MS 1000
@@ -144,11 +145,6 @@ void listing_close(struct fs *fs, uint64_t ino, const struct fuse_file_info *inf
 {
 	if (info->fh && !count(fs->births.listing->open, ino, -1))
 		release_held(fs, ino);
-}
-
-static GHashTable *numbers_new(void)
-{
-	return g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
 }
 
 void listing_init(struct fs *fs)

@@ -2,8 +2,9 @@
 /* The look at all watches there are, in a thread and seldom, which ends the following of files. */
 #include "errand.h"
 #include "fs.h"
+#include "numbers.h"
+#include "thread_clock.h"
 #include "watchers.h"
-#include <time.h>
 
 #define LOOK_AGAIN_NS 1000000000u /* between two looks... */
 #define LOOK_SHARE    50          /* ...which take a fiftieth of a CPU at most */
@@ -17,22 +18,14 @@ struct look {
 	uint64_t cost_ns; /* of a CPU: on a busy machine it takes longer, and costs no more */
 };
 
-static uint64_t thread_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 static void look_run(void *data)
 {
 	struct look *look = data;
-	uint64_t before = thread_ns();
+	uint64_t before = thread_clock_ns();
 
 	look->is_complete = watchers_find("/proc", look->device, look->inodes);
 	look->ended_ns = uv_hrtime();
-	look->cost_ns = thread_ns() - before;
+	look->cost_ns = thread_clock_ns() - before;
 }
 
 static void note_dirs(struct news *news)
@@ -47,7 +40,7 @@ static void note_dirs(struct news *news)
 
 		while (ino != TREE_ROOT_INO) {
 			ino = tree_parent(ino);
-			g_hash_table_add(news->watched_dirs, g_memdup2(&ino, sizeof ino));
+			numbers_add(news->watched_dirs, ino);
 		}
 	}
 }
@@ -114,7 +107,7 @@ void look_if_due(struct fs *fs, uint64_t now)
 		return;
 	look = g_new0(struct look, 1);
 	look->device = news->device;
-	look->inodes = watchers_set_new();
+	look->inodes = numbers_new();
 	look->began_ns = now;
 	news->is_looking = errand_begin(news->errands, 0, look_run, look_done, look, fs) != NULL;
 }

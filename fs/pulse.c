@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* When things are looked at: at once, at the pulse, or at the sweep. */
 #include "fs.h"
+#include "numbers.h"
 #include <string.h>
 
 static void on_run(uv_idle_t *run);
@@ -48,7 +49,7 @@ static void news_grow(struct fs *fs, uint64_t dir)
 {
 	if (!news_dir_wanted(fs, dir))
 		return;
-	g_hash_table_add(fs->news.grown, g_memdup2(&dir, sizeof dir));
+	numbers_add(fs->news.grown, dir);
 	uv_idle_start(&fs->news.run, on_run);
 }
 
@@ -239,11 +240,6 @@ static void on_pulse(uv_timer_t *pulse)
 }
 
 /* --- beginning and end ----------------------------------------------------------------------- */
-
-static GHashTable *numbers_new(void)
-{
-	return g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
-}
 
 void news_init(struct fs *fs)
 {
