@@ -3,6 +3,7 @@
 #include "alloc_server.h"
 #include "log.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -71,6 +72,22 @@ static void accept_works(struct alloc_server *server)
 	*server->alloc->source.detail = 0;
 }
 
+/* To find out who it is takes a descriptor more than to let him in. Without it he would be taken
+ * for one who had ended before he was met, and never be heard. */
+static int accept_one(const struct alloc_server *server)
+{
+	int spare = fcntl(server->fd, F_DUPFD_CLOEXEC, 0);
+	int fd, error;
+
+	if (spare < 0)
+		return -1;
+	fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	error = errno;
+	close(spare);
+	errno = error;
+	return fd;
+}
+
 /* Those who wait now; who comes meanwhile waits for the next time. */
 void alloc_listener_accept(struct alloc_server *server, unsigned int most)
 {
@@ -79,7 +96,7 @@ void alloc_listener_accept(struct alloc_server *server, unsigned int most)
 	if (server->paused)
 		listening(server, true);
 	for (; most; most--) {
-		int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int fd = accept_one(server);
 
 		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
 			continue;
