@@ -285,13 +285,11 @@ size_t alloc_peer_pending(const struct alloc_peer *peer)
 }
 
 /* The room is the stack's: the end of another process can have its connections read meanwhile. */
-void alloc_peer_read(struct alloc_peer *peer, size_t most)
+static void read_on(struct alloc_peer *peer, size_t most, bool is_last)
 {
 	uint8_t bytes[READ_BYTES];
 	ssize_t size;
 
-	if (has_had_enough(peer))
-		return;
 	do {
 		size = recv(peer->fd, bytes, sizeof bytes, MSG_DONTWAIT);
 		if (size > 0) {
@@ -299,16 +297,24 @@ void alloc_peer_read(struct alloc_peer *peer, size_t most)
 			most -= MIN(most, (size_t)size);
 		}
 	} while ((size > 0 || (size < 0 && errno == EINTR)) && most && !peer->has_ended &&
-		 !peer->has_closed && !has_had_enough(peer));
+		 !peer->has_closed && (is_last || !has_had_enough(peer)));
 	if (peer->has_ended)
 		return;
 	if (size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR))
 		close_side(peer);
 }
 
+void alloc_peer_read(struct alloc_peer *peer, size_t most)
+{
+	if (!has_had_enough(peer))
+		read_on(peer, most, false);
+}
+
+/* All that is there, whatever its user has had: there is no later, and the socket has no room for
+ * much. What somebody else sends meanwhile, to whom it was handed on, is left. */
 void alloc_peer_finish(struct alloc_peer *peer)
 {
-	alloc_peer_read(peer, MAX(alloc_peer_pending(peer), 1));
+	read_on(peer, MAX(alloc_peer_pending(peer), 1), true);
 	if (!peer->has_ended)
 		close_side(peer);
 	alloc_peer_end(peer);

@@ -289,18 +289,20 @@ class Questions(Attack):
 class Floods(Attack):
     LINKS = 100
 
-    def flood(self, start, data):
+    def flood(self, start, data, before=lambda: None, after=lambda: None):
         """What a user sends on many connections while the daemon stands still, and after that one
         event of another's. Returns how many bytes the flood has, and the other."""
         links, teller = [self.connect_as(NOBODY) for _ in range(self.LINKS)], self.teller()
         teller.alloc(1, 4096)
         for link in links:
             link.sendall(start)
-        eventually(lambda: self.status("connections") == self.LINKS + 1)
+        eventually(lambda: self.status("connections") >= self.LINKS + 1)
         self.daemon.send_signal(signal.SIGSTOP)
         try:
+            before()
             sent = sum(self.fill(link, data) for link in links)
             teller.alloc(2, 1)
+            after()
             return sent, teller
         finally:
             self.daemon.send_signal(signal.SIGCONT)
@@ -311,6 +313,22 @@ class Floods(Attack):
                                   bytes((QUERY, 0, 0, 0)) * 16384)
         self.assertEqual(self.daemon.value("pids", teller.pid, "dram"), 4097)
         self.assertLess(self.status("garbage_bytes"), sent // 2)
+
+    def test_last_words_count_in_the_flood_of_ones_own_user(self):
+        """A reader has it taken in until that is enough, and then somebody has ended."""
+        leaver = self.teller(user=NOBODY)
+        leaver.alloc(1, 4096)
+        self.assertEqual(self.daemon.value("pids", leaver.pid, "dram"), 4096)
+        reader = threading.Thread(target=self.daemon.text, args=("summary",))
+
+        def leave():
+            leaver.send(f"quit {leaver.event(FREE, 1).hex()}")
+            leaver.process.wait()
+
+        self.flood(self.event(ALLOC, 1, device=1) * 5 + GARBAGE,
+                   bytes((QUERY, 0, 0, 0)) * 16384, reader.start, leave)
+        reader.join()
+        self.assertEqual(self.gone(leaver.pid)["leaked"], "0")
 
     def test_it_ends_in_the_midst_of_it(self):
         _, teller = self.flood(self.event(ALLOC, 1, 1), self.event(FREE, 1) + message(128, QUERY))
