@@ -46,12 +46,12 @@ struct file {
 	uint64_t base;  /* offset of the text's first byte */
 	size_t counted; /* bytes of it, and of what its renderer keeps, that are in the shares */
 	struct cursor cursor;
-	GQueue waiting; /* struct request */
-	bool queued;    /* in fs.making */
-	bool started;   /* there is a text, or a part of it */
-	bool complete;
+	GQueue waiting;               /* struct request */
+	bool queued;                  /* in fs.making */
+	bool started, complete;       /* there is a part of the text, or all of it */
 	uint64_t read_hash;           /* of the text that was last read from its start; 0: none */
 	struct fuse_pollhandle *poll; /* somebody waits in poll(2); NULL: nobody does */
+	GList poll_link;              /* among all who wait for its file, if they are told */
 	int error;                    /* the text cannot be made: a negative errno */
 };
 
@@ -76,7 +76,7 @@ static struct file *file_new(struct fs *fs)
 	if (!file)
 		file = g_new(struct file, 1);
 	*file = (struct file){.fs = fs, .text = text};
-	file->link.data = file;
+	file->link.data = file->poll_link.data = file;
 	g_queue_init(&file->waiting);
 	g_queue_push_tail_link(&fs->files, &file->link);
 	return file;
@@ -176,7 +176,7 @@ static void file_free(struct file *file)
 	struct fs *fs = file->fs;
 
 	if (file->poll) {
-		news_poll_remove(file, file->ino, fs);
+		news_poll_remove(&file->poll_link, file->ino, fs);
 		file_poll_end(file);
 	}
 	file_restart(file);
@@ -370,7 +370,7 @@ void file_poll(fuse_req_t req, struct fuse_file_info *info, struct fuse_pollhand
 		if (file->poll)
 			file_poll_end(file);
 		else
-			news_poll_add(file, file->ino, fs);
+			news_poll_add(&file->poll_link, file->ino, fs);
 		file->poll = handle;
 	} else if (handle) {
 		fuse_pollhandle_destroy(handle);

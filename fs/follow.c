@@ -119,10 +119,7 @@ static void arm_for(struct fs *fs, const struct spot *spot)
 
 void follow_free(gpointer data)
 {
-	struct follow *follow = data;
-
-	g_queue_clear(&follow->pollers);
-	g_free(follow);
+	g_free(data);
 }
 
 void follow_drop(struct fs *fs, struct follow *follow)
@@ -134,7 +131,7 @@ void follow_drop(struct fs *fs, struct follow *follow)
 	if (follow->is_dirty && !g_queue_remove(&news->dirty, follow))
 		g_queue_remove(&news->late, follow);
 	while (!g_queue_is_empty(&follow->pollers))
-		file_poll_end(g_queue_pop_head(&follow->pollers));
+		file_poll_end(g_queue_pop_head_link(&follow->pollers)->data);
 	g_ptr_array_remove_fast(follows, follow);
 	if (!follows->len)
 		g_hash_table_remove(news->by_serial, &serial);
@@ -248,7 +245,7 @@ bool news_poll_is_news(struct fs *fs, const struct spot *spot, uint64_t hash)
 	return news_hash_now(fs, spot) != hash;
 }
 
-void news_poll_add(struct file *file, uint64_t ino, struct fs *fs)
+void news_poll_add(GList *link, uint64_t ino, struct fs *fs)
 {
 	struct follow *follow;
 	struct spot spot;
@@ -256,17 +253,17 @@ void news_poll_add(struct file *file, uint64_t ino, struct fs *fs)
 	if (!fs->news.is_open || tree_resolve(fs->model, ino, &spot))
 		return;
 	follow = follow_get(fs, &spot);
-	g_queue_push_tail(&follow->pollers, file);
+	g_queue_push_tail_link(&follow->pollers, link);
 	if (spot.device || spot.process)
 		return;
 	arm_for(fs, &spot); /* which was not done for somebody who only reads */
 	news_mark(fs, follow);
 }
 
-void news_poll_remove(struct file *file, uint64_t ino, struct fs *fs)
+void news_poll_remove(GList *link, uint64_t ino, struct fs *fs)
 {
 	struct follow *follow = g_hash_table_lookup(fs->news.follows, &ino);
 
-	if (follow)
-		g_queue_remove(&follow->pollers, file);
+	if (follow && (link->prev || link->next || follow->pollers.head == link))
+		g_queue_unlink(&follow->pollers, link);
 }

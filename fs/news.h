@@ -40,7 +40,7 @@ struct follow {
 	uint64_t hash;        /* of its text as it was told last; 0: some have seen another since */
 	bool is_dirty;        /* it may have changed: in news.dirty or news.late */
 	bool is_telling;      /* an event is on its way */
-	GQueue pollers;       /* struct file */
+	GQueue pollers;       /* struct file, by links of their own */
 };
 
 struct news {
@@ -121,9 +121,10 @@ bool news_below_wanted(const struct fs *fs, uint64_t ino);
  * first: what comes after this is told. */
 bool news_poll_is_news(struct fs *fs, const struct spot *spot, uint64_t hash);
 
-/* poll(2): the file wants to be woken at the next change; takes the handle. */
-void news_poll_add(struct file *file, uint64_t ino, struct fs *fs);
-void news_poll_remove(struct file *file, uint64_t ino, struct fs *fs);
+/* poll(2): the open file of this link wants to be woken at the next change. There can be thousands
+ * of one file. */
+void news_poll_add(GList *link, uint64_t ino, struct fs *fs);
+void news_poll_remove(GList *link, uint64_t ino, struct fs *fs);
 
 /* look.c: the look at all watches */
 void look_if_due(struct fs *fs, uint64_t now);

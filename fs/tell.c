@@ -86,7 +86,7 @@ static void tell_watchers(struct fs *fs, struct follow *follow, const struct spo
 static void tell_pollers(struct fs *fs, struct follow *follow)
 {
 	while (!g_queue_is_empty(&follow->pollers)) {
-		file_poll_wake(g_queue_pop_head(&follow->pollers));
+		file_poll_wake(g_queue_pop_head_link(&follow->pollers)->data);
 		fs->news.notifications++;
 	}
 }

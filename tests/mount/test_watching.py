@@ -260,6 +260,31 @@ class Polls(Case):
             poller.close()
         epoll.close()
 
+    def test_those_who_stay_are_woken_when_others_have_gone(self):
+        peer, path = self.holder(), self.daemon.path("device0/dram_used")
+        pollers = [Poller(path) for _ in range(6)]
+        for leaving in ((0, 2), (3,)):  # the first, and some between others
+            with select.epoll() as epoll:
+                for poller in pollers:
+                    poller.read()
+                    epoll.register(poller.fd, select.EPOLLPRI)
+                self.assertEqual(epoll.poll(0), [])
+                for number in reversed(leaving):
+                    pollers.pop(number).close()
+                others = [Poller(path) for _ in range(8)]  # which may take their places
+                peer(f"alloc 0 dram {len(pollers):#x}00000 64")
+                woken = set()
+
+                def all_woken():
+                    woken.update(fd for fd, _ in epoll.poll(0.1))
+                    return woken == {poller.fd for poller in pollers}
+
+                eventually(all_woken, "all who stayed")
+                for other in others:
+                    other.close()
+        for poller in pollers:
+            poller.close()
+
     def test_one_who_goes_away_costs_nothing(self):
         peer = self.holder()
         for _ in range(50):
