@@ -202,3 +202,16 @@ void process_refresh_cgroup(const struct model *model, struct process *process)
 	g_free(process->cgroup);
 	process->cgroup = path;
 }
+
+#define REFRESH_SLICE 128 /* processes in one go: some 2 ms */
+
+bool model_refresh_some(const struct model *model, process_refresh_fn *refresh, pid_t *last)
+{
+	GTreeNode *node = g_tree_upper_bound(model->processes, GINT_TO_POINTER(*last));
+
+	for (int i = 0; node && i < REFRESH_SLICE; i++, node = g_tree_node_next(node)) {
+		refresh(model, g_tree_node_value(node));
+		*last = GPOINTER_TO_INT(g_tree_node_key(node));
+	}
+	return !node;
+}

@@ -332,4 +332,9 @@ void process_refresh_comm(const struct model *model, struct process *process);
 /* The same for its cgroup. */
 void process_refresh_cgroup(const struct model *model, struct process *process);
 
+/* One of these for some more processes, those behind the pid `*last`, which is 0 at first: each is
+ * a file of the kernel's to read. True when they were the last. */
+typedef void process_refresh_fn(const struct model *model, struct process *process);
+bool model_refresh_some(const struct model *model, process_refresh_fn *refresh, pid_t *last);
+
 #endif

@@ -4,8 +4,6 @@
 #include "model_internal.h"
 #include <string.h>
 
-#define NAMES_AT_ONCE 512 /* each is a file of the kernel's to read: some microseconds */
-
 static void moment_free(void *data)
 {
 	struct moment *moment = data;
@@ -28,20 +26,6 @@ static struct moment *moment_new(void)
 	moment->groups = g_array_new(FALSE, TRUE, sizeof(struct moment_group));
 	oldest_init(&moment->oldest);
 	return moment;
-}
-
-/* True when all names are as they are now. */
-static bool look_at_names(const struct model *model, struct moment *moment)
-{
-	GTreeNode *node = g_tree_upper_bound(model->processes, GINT_TO_POINTER(moment->named));
-
-	for (int i = 0; node && i < NAMES_AT_ONCE; i++, node = g_tree_node_next(node)) {
-		struct process *process = g_tree_node_value(node);
-
-		process_refresh_comm(model, process);
-		moment->named = process->pid;
-	}
-	return !node;
 }
 
 static void take_device(const struct model *model, struct moment *moment, struct device *device,
@@ -148,7 +132,7 @@ struct moment *moment_get(struct render *render)
 	struct moment *moment = moment_of(render->cursor);
 
 	if (!moment->time_ns) {
-		if (!look_at_names(render->model, moment))
+		if (!model_refresh_some(render->model, process_refresh_comm, &moment->named))
 			return NULL;
 		take_all(render->model, moment);
 	}

@@ -5,8 +5,6 @@
 #include "render.h"
 #include <string.h>
 
-#define REFRESH_SLICE 128 /* processes whose names are read in one go: some 2 ms */
-
 /* One process, or several that are alike. */
 struct group {
 	uint64_t number; /* orders groups before their names do */
@@ -19,27 +17,9 @@ struct group {
 struct grouping {
 	const char *title;
 	int width;
-	void (*refresh)(const struct model *model, struct process *process); /* NULL: no need */
+	process_refresh_fn *refresh; /* NULL: no need */
 	void (*name)(const struct process *process, struct group *group);
 };
-
-/* False if there are more to come. */
-static bool refresh_some(struct render *render, const struct grouping *by)
-{
-	struct survey_tour *tour = &render->cursor->tour;
-	GTreeNode *node;
-
-	if (!by->refresh)
-		return true;
-	for (int i = 0; i < REFRESH_SLICE; i++) {
-		node = g_tree_upper_bound(render->model->processes, GINT_TO_POINTER(tour->last));
-		if (!node)
-			return true;
-		by->refresh(render->model, g_tree_node_value(node));
-		tour->last = GPOINTER_TO_INT(g_tree_node_key(node));
-	}
-	return false;
-}
 
 static gint by_name(gconstpointer a, gconstpointer b)
 {
@@ -145,7 +125,8 @@ static bool grouped(struct render *render, const struct grouping *by)
 {
 	GArray *groups;
 
-	if (!refresh_some(render, by))
+	if (by->refresh &&
+	    !model_refresh_some(render->model, by->refresh, &render->cursor->tour.last))
 		return false;
 	groups = merge(each_process(render, by));
 	write_table(render->out, by, groups);

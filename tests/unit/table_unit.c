@@ -157,6 +157,69 @@ static void names_cannot_break_the_table(void **state)
 	}
 }
 
+#define CROWD 2000
+
+static void all_hold(struct world *world, uint64_t bytes)
+{
+	for (pid_t pid = 1; pid <= CROWD; pid++) {
+		struct process *process = model_process_by_pid(&world->model, pid);
+
+		if (process)
+			world_set(process, 0, TTMEM_DRAM, bytes, 1);
+	}
+}
+
+static unsigned int count_of(const char *text, const char *what)
+{
+	unsigned int count = 0;
+
+	for (; (text = strstr(text, what)); text += strlen(what))
+		count++;
+	return count;
+}
+
+/* Each time the loop has gone on, everybody holds more and somebody has left. */
+static void a_long_summary_is_made_in_slices_and_of_one_moment(void **state)
+{
+	struct world *world = *state;
+	struct device *device = world_device(world, 0, 0xa, 1000);
+	struct reader reader = {.uid = 1000};
+	struct cursor cursor = {.rows = 0};
+	struct render render = {.model = &world->model,
+				.reader = &reader,
+				.cursor = &cursor,
+				.out = g_string_new(NULL)};
+	unsigned int calls = 0, here = 0;
+	uint64_t bytes = 0, shown = 0;
+	char size[16], line[64];
+	bool is_done;
+
+	for (pid_t pid = 1; pid <= CROWD; pid++)
+		holder(world, pid, device, 0);
+	do {
+		uint64_t read = world->holdings_read;
+
+		all_hold(world, ++bytes);
+		is_done = render_summary(&render);
+		calls++;
+		if (world->holdings_read != read) {
+			assert_int_equal(shown, 0); /* all at once */
+			shown = bytes;
+			here = device->users->len;
+			assert_int_equal(world->holdings_read - read, here);
+		}
+		assert_true(is_done || !shown || cursor.work_bytes > here * sizeof(uint64_t));
+		world_leave(world, model_process_by_pid(&world->model, (pid_t)(CROWD - calls)));
+	} while (!is_done);
+	assert_in_range(calls, CROWD / 128 + 2, CROWD / 64);
+	assert_null(cursor.work);
+	snprintf(line, sizeof line, "1000     %11s ", text_size(size, shown));
+	assert_int_equal(count_of(render.out->str, line), here);
+	snprintf(line, sizeof line, "device0    -        %11s ", text_size(size, shown * here));
+	assert_int_equal(count_of(render.out->str, line), 1);
+	g_string_free(render.out, TRUE);
+}
+
 static void no_buffers_are_a_heading(void **state)
 {
 	struct process *process = world_process(*state, 1, 1000);
@@ -243,6 +306,7 @@ int main(void)
 		TEST(processes_of_equal_use_come_by_pid),
 		TEST(devices_are_listed_as_ranges),
 		TEST(names_cannot_break_the_table),
+		TEST(a_long_summary_is_made_in_slices_and_of_one_moment),
 		TEST(no_buffers_are_a_heading),
 		TEST(a_buffer_is_a_row),
 		TEST(many_buffers_come_in_slices_and_each_once),
