@@ -14,13 +14,14 @@ Needs a compiler ($CC, or gcc) and pahole. Prints a line for each difference and
 """
 import os
 import re
-import shlex
-import subprocess
 import sys
 import tempfile
 
+sys.dont_write_bytecode = True
+
+from layout import CLIENT, Layout, ToolError, compile_layout  # noqa: E402
+
 DOC = "docs/ledger.md"
-CLIENT = "client"
 HEADER = "ledger.h"
 
 WIDTHS = {"char": 1, "u8": 1, "u16": 2, "u32": 4, "u64": 8, "i64": 8}
@@ -29,99 +30,13 @@ NUMBER = re.compile(r"(0x[0-9a-f]+|\d+)$")
 CONSTANT = re.compile(r"(LEDGER|HELLO|TTMEM)_[A-Z0-9_]+$")
 
 
-class ToolError(Exception):
-    """A compiler or pahole that is missing or refuses."""
-
-
-class Layout:
-    """structs: name -> (size, {field: (offset, type, bytes)}); constants: name -> int or str."""
-
-    def __init__(self):
-        self.structs = {}
-        self.constants = {}
-        self.faults = []
-
-
-def run(*command):
-    try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                              check=False)
-    except OSError as error:
-        raise ToolError(f"{command[0]}: {error.strerror}") from error
-    if done.returncode:
-        first = "\n".join(done.stderr.strip().splitlines()[:5])
-        raise ToolError(f"{' '.join(command)}: exit {done.returncode}\n{first}")
-    return done.stdout
-
-
-# --- what the compiler makes of the header ------------------------------------------------------
-
-def compile_layout(directory, header, with_kinds=True):
-    """The layout of `header` in `directory`."""
-    compiler = shlex.split(os.environ.get("CC", "gcc")) + ["-std=gnu11", "-I", directory]
-    with open(os.path.join(directory, header), encoding="utf-8") as file:
-        structs = re.findall(r"^struct (\w+) \{", file.read(), re.M)
-    layout = Layout()
-    with tempfile.TemporaryDirectory() as scratch:
-        source = os.path.join(scratch, "layout.c")
-        binary = os.path.join(scratch, "layout.o")
-        with open(source, "w", encoding="utf-8") as file:
-            file.write(f'#include "{header}"\n')
-            # A type is in the debug information only if something has it.
-            file.writelines(f"struct {name} a_{name};\n" for name in structs)
-            if with_kinds:
-                file.write('#include "ttmem.h"\nenum ttmem_kind a_kind;\n')
-        run(*compiler, "-g", "-c", "-o", binary, source)
-        for name in structs:
-            text = run("pahole", "-C", name, binary)
-            layout.structs[name] = parse_pahole(name, text, layout.faults)
-        if with_kinds:
-            text = run("pahole", "-C", "ttmem_kind", binary)
-            layout.constants = {n: int(v) for n, v in re.findall(r"(TTMEM_\w+) += (\d+)", text)}
-            del layout.constants["TTMEM_KINDS"]
-        macros = run(*compiler, "-E", "-dM", source)
-        layout.constants.update(evaluate(compiler, header, macros, scratch))
+def real_layout():
+    """With the kinds, which are declared for callers."""
+    layout = compile_layout(CLIENT, HEADER)
+    _, kinds = compile_layout(CLIENT, "ttmem.h", pointers=True).enums["ttmem_kind"]
+    del kinds["TTMEM_KINDS"]
+    layout.constants.update(kinds)
     return layout
-
-
-def parse_pahole(name, text, faults):
-    """The size and the fields from pahole's text of one struct."""
-    field = re.compile(r"\s(?:struct )?(\w+)\s+(\w+)((?:\[\d+\])*);\s+/\*\s+(\d+)\s+(\d+) \*/$")
-    size = re.search(r"/\* size: (\d+),", text)
-    if not size:
-        faults.append(f"{name}: pahole shows no such struct")
-        return 0, {}
-    fields = {}
-    for line in text.splitlines():
-        if re.search(r"XXX|hole|padding|BRAIN FART", line):
-            faults.append(f"{name}: hole or padding: {line.strip()}")
-        elif ";" in line and not line.startswith("}"):
-            match = field.match(line)
-            if not match:
-                faults.append(f"{name}: neither integer, array nor struct: {line.strip()}")
-                continue
-            kind, label, dimensions, offset, width = match.groups()
-            kind = re.sub(r"^(u?i)nt(\d+)_t$", lambda m: m[1][0] + m[2], kind)
-            fields[label] = (int(offset), kind + dimensions, int(width))
-    return int(size[1]), fields
-
-
-def evaluate(compiler, header, macros, scratch):
-    """The values of the header's LEDGER_ and HELLO_ macros."""
-    found = re.findall(r"^#define ((?:LEDGER|HELLO)_\w+) (.+)$", macros, re.M)
-    source = os.path.join(scratch, "values.c")
-    binary = os.path.join(scratch, "values")
-    with open(source, "w", encoding="utf-8") as file:
-        file.write(f'#include "{header}"\n#include <stdio.h>\nint main(void)\n{{\n')
-        for name, body in found:
-            if body.startswith('"'):
-                file.write(f'\tprintf("{name} \\"%s\\"\\n", {name});\n')
-            else:
-                file.write(f'\tprintf("{name} %llu\\n", (unsigned long long)({name}));\n')
-        file.write("\treturn 0;\n}\n")
-    run(*compiler, "-o", binary, source)
-    values = (line.split(" ", 1) for line in run(binary).splitlines())
-    return {name: v.strip('"') if v.startswith('"') else int(v) for name, v in values}
 
 
 # --- what the document says ---------------------------------------------------------------------
@@ -262,7 +177,7 @@ def self_test(real, text):
         with tempfile.TemporaryDirectory() as scratch:
             with open(os.path.join(scratch, HEADER), "w", encoding="utf-8") as file:
                 file.write(f"#include <stdint.h>\nstruct bad {{\n\t{body}\n}};\n")
-            faults = compile_layout(scratch, HEADER, with_kinds=False).faults
+            faults = compile_layout(scratch, HEADER).faults
         if not any(expected in fault for fault in faults):
             failed.append(f"self-test: {name} was not found; got {faults}")
     if not failed:
@@ -277,7 +192,7 @@ def main():
     try:
         with open(DOC, encoding="utf-8") as file:
             text = file.read()
-        real = compile_layout(CLIENT, HEADER)
+        real = real_layout()
         lines = self_test(real, text) if sys.argv[1:] else compare(real, parse_document(text))
     except (ToolError, OSError) as error:
         lines = [str(error)]
