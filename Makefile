@@ -94,7 +94,8 @@ mount-test: all $(PEERS)
 
 doc-test: all
 	tests/readme.sh $(BUILD)
-	tests/symbols.sh $(BUILD)
+	python3 tests/abi.py $(BUILD)
+	python3 tests/abi.py $(BUILD) --self-test
 	tests/headers.sh
 	python3 tests/ledger_doc.py
 	python3 tests/ledger_doc.py --self-test

@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Compiles client/ttmem.h by itself, as callers in C99, C11 and C++17 do, with warnings as errors.
-# Usage, from the project's root: tests/headers.sh      (CC and CXX choose the compilers)
+# Compiles client/ttmem.h by itself, as callers in C99 to C23 and C++11 to C++23 do, with gcc and
+# clang and all their warnings as errors. Usage, from the project's root: tests/headers.sh
 set -eu
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-warnings='-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wundef -Werror'
+warnings='-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wundef -Wcast-qual
+	-Wwrite-strings -Werror'
 
 cat >"$work/caller.c" <<'CODE'
 #include "ttmem.h"
@@ -31,20 +32,24 @@ int caller(void)
 CODE
 sed 's/ = {0}/{}/; s/caller(void)/caller()/' "$work/caller.c" >"$work/caller.cc"
 
-for standard in c99 c11 gnu11 c2x; do
-	# shellcheck disable=SC2086 # a list of words
-	${CC:-gcc} -std=$standard $warnings -Wstrict-prototypes -Wmissing-prototypes -Iclient \
-		-c -o "$work/caller.o" "$work/caller.c"
+for compiler in gcc clang; do
+	for standard in c99 gnu99 c11 gnu11 c17 c2x; do
+		# shellcheck disable=SC2086 # a list of words
+		$compiler -std=$standard $warnings -Wstrict-prototypes -Wmissing-prototypes \
+			-Wc++-compat -Iclient -c -o "$work/caller.o" "$work/caller.c"
+	done
 done
-for standard in c++11 c++17 c++20; do
-	# shellcheck disable=SC2086
-	${CXX:-g++} -std=$standard $warnings -Iclient -c -o "$work/caller.o" "$work/caller.cc"
+for compiler in g++ clang++; do
+	for standard in c++11 gnu++11 c++14 c++17 c++20 c++2b; do
+		# shellcheck disable=SC2086
+		$compiler -std=$standard $warnings -Iclient -c -o "$work/caller.o" "$work/caller.cc"
+		# What a C++ caller refers to must be the C names.
+		nm --undefined-only "$work/caller.o" |
+			awk '$1 == "U" && $2 ~ /^_Z.*ttmem/' >"$work/mangled"
+		if [ -s "$work/mangled" ]; then
+			echo "client/ttmem.h gives these names to C++ callers:" >&2
+			cat "$work/mangled"
+			exit 1
+		fi
+	done
 done
-
-# What a C++ caller refers to must be the C names.
-nm --undefined-only "$work/caller.o" | awk '$1 == "U" && $2 ~ /^_Z.*ttmem/' >"$work/mangled"
-if [ -s "$work/mangled" ]; then
-	echo "client/ttmem.h gives these names to C++ callers:" >&2
-	cat "$work/mangled"
-	exit 1
-fi

@@ -104,7 +104,7 @@ def evaluate(directory, header, macros, enums, scratch):
     binary = os.path.join(scratch, "values")
     with open(source, "w", encoding="utf-8") as file:
         file.write(f'#include "{header}"\n#include <stdio.h>\n')
-        file.write("int ttmem__gate;\nint main(void)\n{\n")
+        file.write("int main(void)\n{\n")
         for name, body in found:
             if body.startswith('"'):
                 file.write(f'\tprintf("{name}=\\"%s\\"\\n", {name});\n')
