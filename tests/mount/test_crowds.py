@@ -7,8 +7,9 @@ import threading
 import time
 
 from harness import CALM, KINDS, NOBODY, MountTest, Program, eventually, run
+from storms import StormTest
 
-CROWD, ROWS, STORMS, DEVICES = 1000, 200_000, 10, 3
+CROWD, ROWS = 1000, 200_000
 
 
 class Crowds(MountTest):
@@ -154,61 +155,7 @@ class Crowds(MountTest):
         eventually(lambda: self.daemon.flat("status")["open_files"] == "1", "closed files")
 
 
-class Storm(MountTest):
-    """Processes that allocate and free at random, and stand still for a moment now and then."""
-
-    def setUp(self):
-        super().setUp()
-        self.storms = [Program(self.daemon.program("storm"), 3, DEVICES, seed,
-                               TTMEM_SOCKET=self.daemon.socket) for seed in range(1, STORMS + 1)]
-        for storm in self.storms:
-            self.assertEqual(storm.line(), "going")
-
-    def hold(self):
-        """Lets all stand still. Returns {pid: {(device, kind): (bytes, buffers)}}."""
-        for storm in self.storms:
-            storm.send("hold")
-        totals = {}
-        for storm in self.storms:
-            rows = [[int(n) for n in line.split()] for line in storm.lines_until("held")]
-            totals[storm.pid] = {(f"device{d}", KINDS[k]): (size, number)
-                                 for d, k, size, number, _, _ in rows}
-        return totals
-
-    def go(self):
-        for storm in self.storms:
-            storm.send("go")
-        for storm in self.storms:
-            self.assertEqual(storm.line(), "going")
-
-    def device_names(self):
-        names = {}
-        for name in os.listdir(self.daemon.path("by-asic")):
-            link = os.readlink(self.daemon.path("by-asic", name))[3:]
-            names[link] = f"device{int(name, 16) - 0x57000}"
-        return names
-
-    def check(self, totals):
-        names = self.device_names()
-        self.assertEqual(len(names), DEVICES)
-        self.assertEqual(self.daemon.pids(), set(totals))
-        for link, device in names.items():
-            for kind in KINDS:
-                self.assertEqual(self.daemon.value(link, f"{kind}_used"),
-                                 sum(own[device, kind][0] for own in totals.values()))
-        for pid, own in totals.items():
-            for kind in KINDS:
-                self.assertEqual(self.daemon.value("pids", pid, kind),
-                                 sum(size for (_, k), (size, _) in own.items() if k == kind))
-                for link, device in names.items():
-                    self.assertEqual(self.daemon.value("pids", pid, link, kind),
-                                     own[device, kind][0])
-            self.assertEqual(self.daemon.value("pids", pid, "total"),
-                             sum(size for size, _ in own.values()))
-            listed = {(names["device" + device.removeprefix("device")], kind): sums for
-                      (device, kind), sums in self.daemon.sum_of_buffers(pid).items()}
-            self.assertEqual(listed, {key: sums for key, sums in own.items() if sums[1]})
-
+class Storm(StormTest):
     def read_along(self):
         """While it storms: every row whole, every number a number."""
         for storm in self.storms[:3]:
@@ -224,7 +171,7 @@ class Storm(MountTest):
     def test_sums_hold_whenever_it_stands_still(self):
         for _ in range(5):
             self.read_along()
-            self.check(self.hold())
+            self.check_storms(self.hold())
             self.go()
 
     def test_who_is_killed_in_the_middle_is_gone_from_the_numbers(self):
@@ -233,7 +180,7 @@ class Storm(MountTest):
         os.kill(victim.pid, signal.SIGKILL)
         self.read_along()
         self.wait_gone(victim.pid)
-        self.check(self.hold())
+        self.check_storms(self.hold())
         self.go()
         victim.destroy()
 
@@ -243,17 +190,17 @@ class Storm(MountTest):
             os.kill(storm.pid, signal.SIGSTOP)
         try:
             self.read_along()
-            self.assertEqual(len(self.daemon.pids()), STORMS)
+            self.assertEqual(len(self.daemon.pids()), self.count)
         finally:
             for storm in self.storms:
                 os.kill(storm.pid, signal.SIGCONT)
-        self.check(self.hold())
+        self.check_storms(self.hold())
         self.go()
 
     def test_a_restarted_daemon_finds_the_sums_again(self):
         self.read_along()
         self.daemon.kill()
         self.daemon.start()
-        eventually(lambda: len(self.daemon.pids()) == STORMS, "all of them")
-        self.check(self.hold())
+        eventually(lambda: len(self.daemon.pids()) == self.count, "all of them")
+        self.check_storms(self.hold())
         self.go()
