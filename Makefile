@@ -47,7 +47,7 @@ LIBS := $(BUILD)/libttmem.a $(BUILD)/libttmem.so
 SOURCES := $(wildcard client/*.[ch] collector/*.[ch] fs/*.[ch] tools/*.[ch] tools/sim/*.[ch] bench/*.[ch] \
 	tests/unit/*.[ch] tests/peers/*.[ch] tests/fuzz/*.[ch])
 
-.PHONY: all lib daemon deps demo test unit fuzz fuzz-corpus mount-test doc-test san-test check bench install clean format
+.PHONY: all lib daemon deps demo test unit fuzz fuzz-corpus compat mount-test doc-test san-test check bench install clean format
 
 all: lib daemon $(TOOLS)
 
@@ -89,7 +89,13 @@ fuzz:
 			-print_final_stats=1 -artifact_prefix=$(BUILD)/fuzz/ \
 			$(BUILD)/fuzz/$$name tests/fuzz/corpus/$$name; done
 
-mount-test: all $(PEERS)
+# The last release, built from its sources for the tests in which it meets this one.
+COMPAT := $(patsubst tests/compat/%.tar.xz,build/compat/%/built,$(wildcard tests/compat/*.tar.xz))
+compat: $(COMPAT)
+build/compat/%/built: tests/compat/%.tar.xz tests/compat/build.sh
+	tests/compat/build.sh $< build/compat
+
+mount-test: all compat $(PEERS)
 	python3 tests/mount/run.py --build $(BUILD)
 
 doc-test: all

@@ -24,6 +24,13 @@ static size_t bytes_for_shards(uint32_t shards)
 	return LEDGER_OFFSET_COUNTERS + shards * sizeof(struct ledger_shard);
 }
 
+/* 0 is in a header that is being written. */
+static bool header_is_of_another_major(const struct ledger_header *header)
+{
+	return !memcmp(header->magic, LEDGER_MAGIC, sizeof header->magic) && header->major &&
+	       header->major != LEDGER_MAJOR;
+}
+
 static const char *header_fault(const struct ledger_header *header, uint64_t size)
 {
 	if (memcmp(header->magic, LEDGER_MAGIC, sizeof header->magic))
@@ -86,7 +93,7 @@ int ledger_view_open(struct ledger_view *view, int fd, uid_t owner, const char *
 	}
 	*why = header_fault(&header, (uint64_t)st.st_size);
 	if (*why)
-		return -EPROTO;
+		return header_is_of_another_major(&header) ? -EPROTONOSUPPORT : -EPROTO;
 	base = mmap(NULL, bytes_for_shards(1), PROT_READ, MAP_SHARED, fd, 0);
 	if (base == MAP_FAILED) {
 		*why = "there is no room to map it";

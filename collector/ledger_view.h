@@ -27,7 +27,8 @@ struct ledger_view {
 };
 
 /* Checks the descriptor and maps the header. On success the view owns it, else the caller still
- * does. Returns 0, or a negative errno with *why set to a reason for the log. */
+ * does. Returns 0, or a negative errno with *why set to a reason for the log: -EPROTONOSUPPORT for
+ * a ledger of another major version. */
 int ledger_view_open(struct ledger_view *view, int fd, uid_t owner, const char **why);
 void ledger_view_close(struct ledger_view *view);
 

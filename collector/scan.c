@@ -22,8 +22,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define TRIES_MAX 8 /* ledgers of one process that are looked at */
-#define LINK_TEXT "/memfd:" LEDGER_NAME " (deleted)"
+#define FAULTY_MAX 1024
+#define TRIES_MAX  8 /* ledgers of one process that are looked at */
+#define LINK_TEXT  "/memfd:" LEDGER_NAME " (deleted)"
 
 /* Processes that seem to have a ledger. */
 struct list {
@@ -55,16 +56,20 @@ static bool is_ledger_link(int dir, const char *name)
 	       !memcmp(text, LINK_TEXT, sizeof LINK_TEXT - 1);
 }
 
-/* Whether it is for us, and the doorbell that goes with it. All else is checked at the adoption. */
+/* Whether it is for us, and the doorbell that goes with it. All else is checked at the adoption. Of
+ * another major version we do not know for whom it is; whoever wonders where it is should hear. */
 static bool look_inside(const struct ledger_search *search, struct finding *finding)
 {
 	struct ledger_view view;
 	const char *why;
 	uint64_t hash;
-	int eventfd;
+	int eventfd, error;
 
-	if (ledger_view_open(&view, finding->memfd, finding->uid, &why))
-		return false;
+	error = ledger_view_open(&view, finding->memfd, finding->uid, &why);
+	if (error == -EPROTONOSUPPORT)
+		finding->fault = why;
+	if (error)
+		return finding->fault != NULL;
 	hash = ledger_view_socket_hash(&view);
 	eventfd = ledger_view_eventfd(&view);
 	ledger_view_abandon(&view);
@@ -97,6 +102,7 @@ static bool try_fd(struct ledger_search *search, pid_t pid, int fd)
 		finding_drop(&finding);
 		return false;
 	}
+	finding.inode = st.st_ino;
 	g_array_append_val(search->findings, finding);
 	return true;
 }
@@ -167,15 +173,28 @@ void ledger_search_begin(const struct server *server, struct ledger_search *sear
 	search->findings = g_array_new(FALSE, FALSE, sizeof(struct finding));
 }
 
+/* Some processes are looked at again and again. */
+static void refuse_once(struct server *server, const struct finding *finding)
+{
+	if (g_hash_table_size(server->faulty) >= FAULTY_MAX)
+		g_hash_table_remove_all(server->faulty);
+	if (g_hash_table_add(server->faulty, GSIZE_TO_POINTER(finding->inode)))
+		server_refuse(server, server_user(server, finding->uid), finding->pid,
+			      finding->fault);
+}
+
 void ledger_search_end(struct server *server, struct ledger_search *search, bool take)
 {
 	for (guint i = 0; i < search->findings->len; i++) {
 		const struct finding *finding = &g_array_index(search->findings, struct finding, i);
 
-		if (take)
+		if (take && !finding->fault) {
 			peer_found(server, finding);
-		else
-			finding_drop(finding);
+			continue;
+		}
+		if (take)
+			refuse_once(server, finding);
+		finding_drop(finding);
 	}
 	g_array_free(search->findings, TRUE);
 }

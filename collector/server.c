@@ -217,6 +217,7 @@ int server_init(struct server *server, uv_loop_t *loop, struct native *native, c
 	server->native = native;
 	server->path = g_strdup(path);
 	server->users = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+	server->faulty = g_hash_table_new(NULL, NULL);
 	g_queue_init(&server->silent);
 	g_queue_init(&server->all);
 	uv_poll_init(loop, &server->poll, server->fd);
@@ -254,5 +255,7 @@ void server_fini(struct server *server)
 {
 	if (server->users)
 		g_hash_table_destroy(server->users);
+	if (server->faulty)
+		g_hash_table_destroy(server->faulty);
 	g_free(server->path);
 }

@@ -40,6 +40,7 @@ struct server {
 	uint64_t rings;       /* of doorbells */
 	uint64_t rejected;
 	struct errands errands; /* looks into processes; the outlook's, too */
+	GHashTable *faulty;     /* inodes of ledgers that were found and refused */
 	bool scanning;
 	bool scan_again; /* asked for while one was under way */
 	bool closed;
@@ -112,7 +113,9 @@ struct finding {
 	gid_t gid;
 	int pidfd;
 	int memfd;
-	int eventfd; /* -1: none */
+	int eventfd;       /* -1: none */
+	ino_t inode;       /* of the memory file */
+	const char *fault; /* why it cannot be taken; NULL: nothing is wrong so far */
 };
 void peer_found(struct server *server, const struct finding *finding);
 void peer_end(struct peer *peer);
