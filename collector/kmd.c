@@ -275,6 +275,8 @@ static void kmd_sync(struct source *source, const struct scope *only)
 		return;
 	kmd->asked_ns = now;
 	look_now(kmd, WAIT_US);
+	if (kmd->asked)
+		kmd->asked(kmd->hook_data);
 }
 
 static void kmd_ended(struct source *source, struct process *process)

@@ -36,8 +36,10 @@ struct kmd {
 	uint64_t round;
 	GHashTable *devices; /* number -> struct device */
 	GHashTable *openers; /* pid -> struct kmd_opener */
+	/* Somebody reads, or watches. */
+	void (*asked)(void *data);
 	/* A process has a device open that had none before, or still has but nothing else is known
-	 * of it; and one that has none any more. NULL: nobody wants to know. */
+	 * of it; and one that has none any more. NULL, as above: nobody wants to know. */
 	void (*opened)(struct process *process, void *data);
 	void (*closed)(pid_t pid, void *data);
 	void *hook_data;

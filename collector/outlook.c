@@ -128,6 +128,14 @@ static void on_closed(pid_t pid, void *data)
 	metal_member_remove(outlook->metal, pid);
 }
 
+/* The others in containers. */
+static void on_asked(void *data)
+{
+	struct outlook *outlook = data;
+
+	server_scan_elsewhere(outlook->server);
+}
+
 static bool is_among(const GArray *namespaces, ino_t inode)
 {
 	for (guint i = 0; i < namespaces->len; i++)
@@ -188,6 +196,7 @@ void outlook_init(struct outlook *outlook, struct kmd *kmd, struct metal *metal,
 	outlook->metal = metal;
 	outlook->server = server;
 	outlook->under_way = g_hash_table_new(g_int64_hash, g_int64_equal);
+	kmd->asked = on_asked;
 	kmd->opened = on_opened;
 	kmd->closed = on_closed;
 	kmd->hook_data = outlook;
@@ -197,6 +206,7 @@ void outlook_init(struct outlook *outlook, struct kmd *kmd, struct metal *metal,
 
 void outlook_close(struct outlook *outlook, struct kmd *kmd)
 {
+	kmd->asked = NULL;
 	kmd->opened = NULL;
 	kmd->closed = NULL;
 	outlook->metal->want_namespace = NULL;

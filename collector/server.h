@@ -39,10 +39,12 @@ struct server {
 	unsigned int clients; /* peers with a ledger */
 	uint64_t rings;       /* of doorbells */
 	uint64_t rejected;
-	struct errands errands; /* looks into processes; the outlook's, too */
-	GHashTable *faulty;     /* inodes of ledgers that were found and refused */
+	struct errands errands;  /* looks into processes; the outlook's, too */
+	GHashTable *faulty;      /* inodes of ledgers that were found and refused */
+	GHashTable *looked_into; /* pids, by errands that may hang */
 	bool scanning;
-	bool scan_again; /* asked for while one was under way */
+	bool scan_again;       /* asked for while one was under way */
+	uint64_t scan_next_ns; /* when those elsewhere may be looked through again */
 	bool closed;
 	bool is_default;          /* the socket that clients try when they were given none */
 	unsigned int max_clients; /* SERVER_MAX_CLIENTS, or what the descriptors allow */
@@ -90,6 +92,10 @@ void server_fini(struct server *server);
 
 /* Looks through all processes for ledgers that were meant for this socket. */
 void server_scan(struct server *server);
+
+/* The same, through those in another root than ours that have none yet: they may not see the
+ * socket. For somebody who reads now; does nothing if that was only just done. */
+void server_scan_elsewhere(struct server *server);
 
 /* The same for single processes, in a thread: ledger_search_process() may be called anywhere, the
  * others in the loop. */

@@ -204,7 +204,6 @@ class Containers(ContainerTest):
             peer.send(command)
             self.assertRegex(peer.line(), r"\Aok")
         peer.pid = children(peer.pid)[0]
-        self.assertEqual(self.daemon.pids(), set())
         self.open_device(peer)
         self.wait_held(peer, 4096)
         self.assertEqual(self.daemon.text("pids", peer.pid, "source"), "native\n")

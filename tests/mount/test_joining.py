@@ -250,7 +250,9 @@ class Containers(JoinTest):
         return peer
 
     def test_its_ledger_is_found_by_the_drivers_list(self):
-        peer = self.hidden()
+        """Also in our own root, where nothing else looks for it."""
+        os.chmod(os.path.dirname(self.daemon.socket), 0o700)
+        peer = self.ledger(0, size=777, user=NOBODY)
         self.assertEqual(self.daemon.pids(), set())
         self.tree.opens(0, peer.pid)
         self.wait_text("native", "pids", peer.pid, "source")

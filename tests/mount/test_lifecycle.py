@@ -9,6 +9,7 @@ import time
 import unittest
 
 from harness import Daemon, MountTest, clean_up, eventually, force_unmount, mounts_at, run
+from hidden import Hidden
 
 
 class Ending(MountTest):
@@ -77,10 +78,11 @@ class Idle(MountTest):
         return counts
 
     def test_nobody_reading_means_no_wake_ups(self):
-        """Although there are clients, and they allocate."""
+        """Although there are clients, and they allocate; and one in a container that is not ours."""
         if self.daemon.is_sanitized():
             self.skipTest("a sanitizer wakes up by itself")
         user = self.holder()
+        Hidden(self.daemon, TTMEM_SOCKET="/another")
         self.daemon.text("summary")
 
         def stays_asleep():
