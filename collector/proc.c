@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proc.h"
 #include "model.h"
+#include "proc_stat.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,26 +12,6 @@
 #include <unistd.h>
 
 #define KERNEL_THREAD 0x00200000 /* PF_KTHREAD, the same in all kernels so far */
-
-/* Reads a small file of /proc/<pid> and ends it with a zero byte. Returns the length or -errno. */
-static int slurp(const char *proc, pid_t pid, const char *name, char *text, size_t size)
-{
-	char path[256];
-	ssize_t length;
-	int fd;
-
-	snprintf(path, sizeof path, "%s/%d/%s", proc, (int)pid, name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	length = read(fd, text, size - 1);
-	if (length < 0)
-		length = -errno;
-	else
-		text[length] = 0;
-	close(fd);
-	return (int)length;
-}
 
 /* The name in stat may hold anything, a parenthesis and newlines too: count from the last one.
  * Returns the blank before the field, or NULL. */
@@ -53,7 +34,7 @@ static bool stat_number(const char *text, int number, uint64_t *value)
 int proc_start_ticks(const char *proc, pid_t pid, uint64_t *ticks)
 {
 	char text[1024];
-	int length = slurp(proc, pid, "stat", text, sizeof text);
+	int length = proc_stat_read(proc, pid, text, sizeof text);
 
 	if (length < 0)
 		return length;
@@ -67,7 +48,7 @@ bool proc_is_program(const char *proc, pid_t pid)
 	uint64_t flags, threads;
 	const char *state;
 
-	if (slurp(proc, pid, "stat", text, sizeof text) < 0 || !stat_number(text, 9, &flags) ||
+	if (proc_stat_read(proc, pid, text, sizeof text) < 0 || !stat_number(text, 9, &flags) ||
 	    !stat_number(text, 20, &threads))
 		return false;
 	state = stat_field(text, 3);
@@ -81,7 +62,7 @@ bool proc_is_exiting(const char *proc, pid_t pid)
 	char text[1024];
 	uint64_t flags;
 
-	return slurp(proc, pid, "stat", text, sizeof text) < 0 || !stat_number(text, 9, &flags) ||
+	return proc_stat_read(proc, pid, text, sizeof text) < 0 || !stat_number(text, 9, &flags) ||
 	       flags & EXITING;
 }
 
@@ -109,7 +90,7 @@ void proc_ending(const char *proc, pid_t pid, uint64_t start_ticks, struct endin
 	int status;
 
 	*ending = (struct ending){ENDING_UNKNOWN, 0};
-	if (slurp(proc, pid, "stat", text, sizeof text) < 0)
+	if (proc_stat_read(proc, pid, text, sizeof text) < 0)
 		return;
 	at = stat_field(text, 3);
 	if (!at || sscanf(at, " %c", &state) != 1)
@@ -127,7 +108,7 @@ void proc_ending(const char *proc, pid_t pid, uint64_t start_ticks, struct endin
 void proc_comm(const char *proc, pid_t pid, char comm[16])
 {
 	char text[64];
-	int length = slurp(proc, pid, "comm", text, sizeof text);
+	int length = proc_slurp(proc, pid, "comm", text, sizeof text);
 
 	memset(comm, 0, 16);
 	if (length <= 0)
@@ -211,7 +192,7 @@ char *proc_cgroup(const char *proc, pid_t pid)
 int proc_ids(const char *proc, pid_t pid, uid_t *uid, gid_t *gid)
 {
 	char text[4096];
-	int length = slurp(proc, pid, "status", text, sizeof text);
+	int length = proc_slurp(proc, pid, "status", text, sizeof text);
 	const char *user, *group;
 
 	if (length < 0)

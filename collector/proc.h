@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The few things that are read from /proc, whose place can be injected. None of these can block on
- * the process: `stat`, `status` and `comm` take no lock that it could hold. */
+ * the process: `status`, `statm` and `comm` take no lock that it could hold; for `stat` see
+ * proc_stat.h. */
 #ifndef PROC_H
 #define PROC_H
 

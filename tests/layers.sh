@@ -9,7 +9,8 @@ pure='collector/model.c collector/model.h collector/model_internal.h collector/d
 	collector/holding.c collector/capacity.c collector/leave.c collector/events.h collector/history.c
 	collector/oom.c collector/threshold.c collector/tick.c collector/cards.[ch] collector/hidepid.[ch]
 	collector/render*.[ch] collector/moment.[ch] collector/json.[ch] collector/kind.[ch]
-	collector/plain.[ch] collector/proc.[ch] collector/capped.h collector/numbers.[ch]
+	collector/plain.[ch] collector/proc.[ch] collector/proc_stat.[ch] collector/capped.h
+	collector/numbers.[ch]
 	collector/ledger_*.[ch] collector/native.[ch] collector/source.h
 	collector/alloc.[ch] collector/alloc_[ahrt]*.[ch] collector/alloc_stream.[ch]
 	collector/metal*.[ch] collector/kmd*.[ch] collector/driver_tree.[ch]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A daemon finds the processes that were there before it, and nothing that only looks like one."""
 import os
+import signal
 import unittest
 
 from harness import NOBODY, Daemon, Peer, Program, clean_up, eventually, is_well_made
@@ -141,3 +142,15 @@ class Adoption(unittest.TestCase):
         inner.close()
         eventually(lambda: not self.daemon.pids(), "its end")
         self.daemon.stop()
+
+    def test_a_hello_from_one_that_is_stuck_in_exec_holds_up_nobody(self):
+        self.daemon.start()
+        self.daemon.send_signal(signal.SIGSTOP)
+        stuck = Program(self.daemon.program("stuck"), "hello", self.daemon.socket, 3)
+        self.assertEqual(stuck.line(), "ready")
+        self.daemon.send_signal(signal.SIGCONT)
+        peer = Peer(self.daemon)
+        peer("alloc 0 dram 0x1000 777")
+        self.assertHolds(peer, 777)
+        self.daemon.stop()
+        stuck.close()

@@ -6,6 +6,10 @@
  *   linger   a TCP connection whose peer does not read: close(2) waits for what is not yet sent
  *   surplus  the same, more in one message than it may bring: the kernel itself closes what there
  *            is no room for, before recvmsg(2) returns
+ *   exec     none that is sent: processes with a good ledger that are in the middle of execve(2),
+ *            which waits for FLUSH as above; whoever wants to see their memory, the links of
+ *            their descriptors or, with newer kernels, even their stat waits for them (root)
+ *   hello    the same, and they have said hello before
  *   queued   the same, behind a message for which the connection is closed: what is still in its
  *            queue goes with it
  */
@@ -18,6 +22,7 @@
 #include <sys/stat.h>
 
 static int count = 1;
+static int flushing[2]; /* a byte for each FLUSH that a server has got */
 
 /* --- a FUSE server of one file, which is its root ------------------------------------------- */
 
@@ -43,6 +48,8 @@ static void serve_one(int device, const struct fuse_in_header *request)
 		reply(device, request, &attr, sizeof(attr));
 	else if (request->opcode == FUSE_OPEN)
 		reply(device, request, &open_out, sizeof(open_out));
+	else if (request->opcode == FUSE_FLUSH && write(flushing[1], "", 1) < 0)
+		_exit(1);
 	/* Nothing else is ever answered. */
 }
 
@@ -88,6 +95,30 @@ static void stuck_files(void)
 		int fd = stuck_file();
 		forge_send_hello(forge_connect(), &fd, 1);
 		/* Our own copy stays open: closing it would block us, too. */
+	}
+}
+
+/* The kernel closes descriptors from the lowest on: the ledger's is still there. */
+static void stuck_in_exec(bool says_hello)
+{
+	char byte;
+	if (pipe2(flushing, O_CLOEXEC) < 0 || unshare(CLONE_NEWNS) < 0 ||
+	    mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		forge_die("unshare");
+	for (int i = 0; i < count; i++) {
+		if (fork() == 0) {
+			struct forgery f;
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			stuck_file();
+			f = forge_ledger(LEDGER_CHUNK_RECORDS);
+			forge_seal(&f, FORGE_SEALS);
+			if (says_hello)
+				forge_send_ledger(forge_connect(), &f);
+			execl("/bin/true", "true", NULL);
+			forge_die("execl");
+		}
+		if (read(flushing[0], &byte, 1) != 1)
+			forge_die("read");
 	}
 }
 
@@ -155,6 +186,8 @@ int main(int argc, char **argv)
 	count = argc > 3 ? atoi(argv[3]) : 1;
 	if (!strcmp(argv[1], "fuse"))
 		stuck_files();
+	else if (!strcmp(argv[1], "exec") || !strcmp(argv[1], "hello"))
+		stuck_in_exec(!strcmp(argv[1], "hello"));
 	else if (!strcmp(argv[1], "surplus"))
 		lingering_surplus();
 	else if (!strcmp(argv[1], "queued"))
