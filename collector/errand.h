@@ -15,7 +15,7 @@
 
 #define ERRANDS_MAX          16
 #define ERRANDS_KEPT         4 /* of these, for root alone; and as many for the daemon's own */
-#define ERRANDS_MAX_PER_USER 4
+#define ERRANDS_MAX_PER_USER 4 /* but root */
 #define ERRANDS_WAITING_MAX  16384
 
 #define ERRANDS_OWN ((uid_t)-1) /* for nobody's sake but the daemon's */

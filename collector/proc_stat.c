@@ -10,6 +10,9 @@
 
 #define WAIT_US     500000 /* nobody needs so long, but on a machine with too much to do */
 #define HANGING_MAX 32     /* more than there are errands, which ask too */
+#define EXECVE_US   10000  /* it takes some 100 */
+#define LOOK_US     200
+#define STUCK_KNOWN 256
 #define STACK_BYTES (256u << 10)
 #define TEXT_BYTES  1024
 #define PROC_PATH   256
@@ -34,6 +37,8 @@ static struct {
 	unsigned int asking; /* each may come to hang */
 	struct request *hanging[HANGING_MAX];
 	unsigned int hangs;
+	pid_t stuck[STUCK_KNOWN]; /* in execve, for longer than that takes; the last ones */
+	unsigned int stuck_next;
 } readers = {.lock = PTHREAD_MUTEX_INITIALIZER, .asked = PTHREAD_COND_INITIALIZER};
 
 static void readers_init(void)
@@ -170,6 +175,42 @@ static int look_first(const char *proc, pid_t pid)
 	return pages && !code ? -EBUSY : 0;
 }
 
+static pid_t *stuck_find(pid_t pid)
+{
+	for (unsigned int i = 0; i < STUCK_KNOWN; i++)
+		if (readers.stuck[i] == pid)
+			return &readers.stuck[i];
+	return NULL;
+}
+
+/* Waits for one that has only just begun, as a process that was started a moment ago may have; but
+ * not again and again for the same one. */
+static int look_twice(const char *proc, pid_t pid)
+{
+	int error = look_first(proc, pid);
+	pid_t *known;
+
+	if (error != -EBUSY)
+		return error;
+	pthread_mutex_lock(&readers.lock);
+	known = stuck_find(pid);
+	if (!known)
+		readers.stuck[readers.stuck_next++ % STUCK_KNOWN] = pid;
+	pthread_mutex_unlock(&readers.lock);
+	for (int us = 0; !known && error == -EBUSY && us < EXECVE_US; us += LOOK_US) {
+		g_usleep(LOOK_US);
+		error = look_first(proc, pid);
+	}
+	if (error != -EBUSY) {
+		pthread_mutex_lock(&readers.lock);
+		known = stuck_find(pid);
+		if (known)
+			*known = 0;
+		pthread_mutex_unlock(&readers.lock);
+	}
+	return error;
+}
+
 static int ask(struct request *request, char *text, size_t size)
 {
 	int length = -EBUSY;
@@ -193,7 +234,7 @@ static int ask(struct request *request, char *text, size_t size)
 int proc_stat_read(const char *proc, pid_t pid, char *text, size_t size)
 {
 	struct request *request;
-	int length = look_first(proc, pid);
+	int length = look_twice(proc, pid);
 
 	if (length)
 		return length;

@@ -218,7 +218,7 @@ int server_init(struct server *server, uv_loop_t *loop, struct native *native, c
 	server->path = g_strdup(path);
 	server->users = g_hash_table_new_full(NULL, NULL, NULL, g_free);
 	server->faulty = g_hash_table_new(NULL, NULL);
-	server->looked_into = g_hash_table_new(NULL, NULL);
+	server->walkers = g_ptr_array_new();
 	g_queue_init(&server->silent);
 	g_queue_init(&server->all);
 	uv_poll_init(loop, &server->poll, server->fd);
@@ -258,7 +258,7 @@ void server_fini(struct server *server)
 		g_hash_table_destroy(server->users);
 	if (server->faulty)
 		g_hash_table_destroy(server->faulty);
-	if (server->looked_into)
-		g_hash_table_destroy(server->looked_into);
+	if (server->walkers)
+		g_ptr_array_free(server->walkers, TRUE);
 	g_free(server->path);
 }

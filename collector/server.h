@@ -39,9 +39,9 @@ struct server {
 	unsigned int clients; /* peers with a ledger */
 	uint64_t rings;       /* of doorbells */
 	uint64_t rejected;
-	struct errands errands;  /* looks into processes; the outlook's, too */
-	GHashTable *faulty;      /* inodes of ledgers that were found and refused */
-	GHashTable *looked_into; /* pids, by errands that may hang */
+	struct errands errands; /* looks into processes; the outlook's, too */
+	GHashTable *faulty;     /* inodes of ledgers that were found and refused */
+	GPtrArray *walkers;     /* see walk.c */
 	bool scanning;
 	bool scan_again;       /* asked for while one was under way */
 	uint64_t scan_next_ns; /* when those elsewhere may be looked through again */

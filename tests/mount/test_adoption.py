@@ -143,6 +143,20 @@ class Adoption(unittest.TestCase):
         eventually(lambda: not self.daemon.pids(), "its end")
         self.daemon.stop()
 
+    def test_processes_that_are_stuck_in_exec_keep_nobody_from_being_found(self):
+        """Nor the daemon from ending. Whoever looks at their memory waits for them, without end."""
+        stuck = Program(self.daemon.program("stuck"), "exec", self.daemon.socket, 10)
+        self.assertEqual(stuck.line(), "ready")
+        peers = [Peer(self.daemon, user=user) for user in (None, NOBODY, None)]
+        for peer in peers:
+            peer("alloc 0 dram 0x1000 777")
+        self.daemon.start()
+        for peer in peers:
+            self.assertHolds(peer, 777)
+        self.assertEqual(self.daemon.pids(), {peer.pid for peer in peers})
+        self.daemon.stop()
+        stuck.close()
+
     def test_a_hello_from_one_that_is_stuck_in_exec_holds_up_nobody(self):
         self.daemon.start()
         self.daemon.send_signal(signal.SIGSTOP)

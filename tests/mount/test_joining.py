@@ -275,13 +275,13 @@ class Containers(JoinTest):
         own = threads()
         self.tree.opens(0, *(process.pid for process in stuck))
         self.wait_pids(*(process.pid for process in stuck))
-        eventually(lambda: threads() >= own + 4, "those that hang")
+        eventually(lambda: threads() >= own + 6, "those that hang")
         drop = ("setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups")
         peer = self.hidden(drop=drop)
         self.tree.opens(1, peer.pid)
         self.wait_text("native kmd", "pids", peer.pid, "source")
         self.assertEqual(self.used(0), 777)
-        self.assertLessEqual(threads(), own + 4 + 3)  # its own, those that hang, and a few more
+        self.assertLessEqual(threads(), own + 6 + 6)  # its own, those that hang, and a few more
         self.assertEqual(len(self.daemon.pids()), 7)
         peer.close()
         self.daemon.stop()

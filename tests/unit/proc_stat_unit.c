@@ -101,6 +101,26 @@ static void nobody_asks_in_the_middle_of_execve(void **state)
 	assert_int_equal(ask(3, text), -EBUSY);
 }
 
+static void *end_execve(void *data)
+{
+	g_usleep(2000);
+	put(5, "statm", "700 80 60 5 0 90 0\n");
+	return data;
+}
+
+static void one_that_has_just_begun_is_waited_for(void **state)
+{
+	pthread_t thread;
+	char text[100];
+
+	(void)state;
+	put(5, "stat", "5 (five)");
+	put(5, "statm", "1 1 0 0 0 1 0\n");
+	pthread_create(&thread, NULL, end_execve, NULL);
+	assert_int_equal(ask(5, text), 8);
+	pthread_join(thread, NULL);
+}
+
 static void wait_until_it_can_be_asked(pid_t pid)
 {
 	char text[100];
@@ -195,6 +215,7 @@ int main(void)
 		TEST(reads_what_is_there),
 		TEST(our_own_as_the_kernel_has_it),
 		TEST(nobody_asks_in_the_middle_of_execve),
+		TEST(one_that_has_just_begun_is_waited_for),
 		TEST(one_that_hangs_is_left_behind_and_not_asked_again),
 		TEST(many_may_ask_at_a_time),
 		TEST(so_many_may_hang_and_others_are_answered_when_they_are_done),
