@@ -47,7 +47,7 @@ LIBS := $(BUILD)/libttmem.a $(BUILD)/libttmem.so
 SOURCES := $(wildcard client/*.[ch] collector/*.[ch] fs/*.[ch] tools/*.[ch] tools/sim/*.[ch] bench/*.[ch] \
 	tests/unit/*.[ch] tests/peers/*.[ch] tests/fuzz/*.[ch])
 
-.PHONY: all lib daemon deps demo test unit fuzz fuzz-corpus compat mount-test doc-test san-test check bench install clean format
+.PHONY: all lib daemon deps demo test unit fuzz fuzz-corpus compat mount-test metal-test doc-test san-test check bench install clean format
 
 all: lib daemon $(TOOLS)
 
@@ -63,7 +63,7 @@ demo:
 test:
 	@tools/deps.sh test
 	$(MAKE) -s -j$$(nproc) all $(UNITS) $(FUZZERS) $(PEERS) $(BENCHES)
-	$(MAKE) unit fuzz-corpus mount-test doc-test
+	$(MAKE) unit fuzz-corpus compat mount-test metal-test doc-test
 
 unit: $(UNITS)
 	@set -e; for unit in $(UNITS); do echo "$$unit"; $$unit; done
@@ -97,6 +97,10 @@ build/compat/%/built: tests/compat/%.tar.xz tests/compat/build.sh
 
 mount-test: all compat $(PEERS)
 	python3 tests/mount/run.py --build $(BUILD)
+
+# client/tt-metal/ with a stand-in for TT-Metal: what the script makes of it, built and run.
+metal-test: all
+	python3 tests/tt-metal/run.py --build $(BUILD)
 
 doc-test: all
 	tests/readme.sh $(BUILD)
@@ -133,7 +137,7 @@ install: all
 		client/ttmem.pc.in > $(BUILD)/ttmem.pc
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(LIBDIR)/pkgconfig \
 		$(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/share/man/man8 \
-		$(DESTDIR)$(PREFIX)/share/ttmem
+		$(DESTDIR)$(PREFIX)/share/ttmem/tt-metal
 	install -m 755 $(BUILD)/ttmemd $(DESTDIR)$(PREFIX)/sbin/
 	install -m 755 $(BUILD)/ttmem-sim $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 client/ttmem.h $(DESTDIR)$(PREFIX)/include/
@@ -143,6 +147,9 @@ install: all
 	install -m 644 $(BUILD)/ttmem.pc $(DESTDIR)$(LIBDIR)/pkgconfig/
 	install -m 644 docs/man/ttmemd.8 $(DESTDIR)$(PREFIX)/share/man/man8/
 	install -m 644 docs/snapshot.schema.json $(DESTDIR)$(PREFIX)/share/ttmem/
+	install -m 755 client/tt-metal/integrate $(DESTDIR)$(PREFIX)/share/ttmem/tt-metal/
+	install -m 644 client/tt-metal/places.py client/tt-metal/ttmem.cmake client/tt-metal/*.[ch]pp \
+		$(DESTDIR)$(PREFIX)/share/ttmem/tt-metal/
 
 clean:
 	rm -rf build

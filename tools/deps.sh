@@ -33,6 +33,8 @@ procps command:pgrep
 man-db command:man
 groff command:groff
 g++ command:g++
+cmake command:cmake
+patch command:patch
 jq command:jq
 python3-jsonschema file:/usr/lib/python3/dist-packages/jsonschema/__init__.py
 '
