@@ -2,6 +2,7 @@
 #include "bias.h"
 #include <errno.h>
 #include <linux/membarrier.h>
+#include <pthread.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,12 +20,16 @@ bool ttmem__fenceless_start(void)
 	return works;
 }
 
-/* clock_nanosleep() would be a cancellation point, and locks are held here. */
+/* For all of the time, whatever signals come: fence_all() relies on it. */
 static void nap(long ns)
 {
-	const struct timespec time = {.tv_nsec = ns};
+	struct timespec end;
 
-	syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &time, NULL);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_sec += (end.tv_nsec + ns) / 1000000000;
+	end.tv_nsec = (end.tv_nsec + ns) % 1000000000;
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, NULL) == EINTR)
+		;
 }
 
 /* A host may forbid the call after it has started. Then all that is left is to wait: no processor
@@ -47,16 +52,19 @@ static void wait_until_nobody_is_inside(const struct shard *shard)
 
 void ttmem__other_take(struct client *client, struct shard *shard)
 {
-	int saved;
+	int saved, cancel;
 
 	lock_take(&shard->lock);
 	shard->calm = 0;
 	if (likely(word_get(&shard->shared)))
 		return;
 	saved = errno;
+	/* To sleep is a cancellation point, and locks are held here. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	word_set(&shard->shared, 1);
 	fence_all(client);
 	wait_until_nobody_is_inside(shard);
+	pthread_setcancelstate(cancel, NULL);
 	errno = saved;
 }
 
