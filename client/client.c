@@ -112,15 +112,17 @@ static void thread_ends(void *arg)
 	struct thread *thread = &ttmem__thread;
 	struct client *client = arg;
 
-	if (thread->shard && thread->epoch == client->epoch) {
-		thread->busy = 1;
+	/* Until all is gone: a signal handler's call must find neither shard nor tags half way. */
+	thread->busy = 1;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (thread->shard && thread->epoch == client->epoch)
 		ttmem__shard_leave(client, thread->shard);
-		thread->busy = 0;
-	}
 	ttmem__scopes_end(thread);
 	/* A later destructor of this thread may call again: it then takes a shard anew. */
 	thread->shard = NULL;
 	thread->epoch = 0;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	thread->busy = 0;
 }
 
 /* Under client->lock. The epoch is written last: it makes the rest valid. */

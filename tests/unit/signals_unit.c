@@ -148,6 +148,45 @@ static void a_handler_may_fork(void)
 	assert_all_is_freed(ledger_map());
 }
 
+static void on_signal_tag_and_allocate(int number)
+{
+	(void)number;
+	ttmem_tag_push("handler");
+	ttmem_alloc(1, TTMEM_L1, 1, 32, NULL);
+	ttmem_free(1, TTMEM_L1, 1);
+	ttmem_tag_pop();
+}
+
+static void *tag_and_end(void *ends)
+{
+	ttmem_tag_push("thread");
+	ttmem_alloc(0, TTMEM_DRAM, 1, 64, NULL);
+	ttmem_free(0, TTMEM_DRAM, 1);
+	__atomic_store_n((bool *)ends, true, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+/* While it lets go of its shard and its tags, too. */
+static void a_handler_may_interrupt_a_threads_end(void)
+{
+	struct sigaction action = {.sa_handler = on_signal_tag_and_allocate};
+	pthread_t thread;
+
+	assert_int_equal(ttmem_start(), 0);
+	sigemptyset(&action.sa_mask);
+	assert_int_equal(sigaction(SIGUSR1, &action, NULL), 0);
+	for (unsigned int i = 0; i < rounds(400); i++) {
+		bool ends = false;
+
+		assert_int_equal(pthread_create(&thread, NULL, tag_and_end, &ends), 0);
+		while (pthread_tryjoin_np(thread, NULL) == EBUSY)
+			if (__atomic_load_n(&ends, __ATOMIC_RELAXED))
+				pthread_kill(thread, SIGUSR1);
+	}
+	assert_int_equal(errors_now().unknown_frees, 0);
+	assert_all_is_freed(ledger_map());
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -155,6 +194,7 @@ int main(void)
 		isolated(a_handler_may_interrupt_a_declaration),
 		isolated(a_handler_may_declare),
 		isolated(a_handler_may_fork),
+		isolated(a_handler_may_interrupt_a_threads_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
