@@ -127,8 +127,8 @@ static hot void account_remove(struct client *client, struct shard *shard, struc
 	word_set(&record->references, 0);
 	word_set(&record->next_free, shard->free_record);
 	shard->free_record = number + 1;
-	word_add(&cell->freed_buffers, 1);
-	/* A reader that sees this also sees the allocation: it takes `freed` first. */
+	/* A reader that sees one of these also sees the allocation: it takes `freed` first. */
+	__atomic_store_n(&cell->freed_buffers, cell->freed_buffers + 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&cell->freed_bytes, cell->freed_bytes + size, __ATOMIC_RELEASE);
 	process_add(client, shard, key, -(int64_t)size);
 	if (unlikely(number >= client->capacity))
