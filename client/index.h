@@ -156,8 +156,8 @@ static hot struct place index_find(const struct index *index, const struct clien
 }
 
 /* The same for a thread that has not taken the shard, but holds client.search_lock, so that the
- * table stays: whether the key was there. A yes may be gone by now. A key that was inserted before
- * and not removed is found for certain. */
+ * table stays: whether the key was there. A yes may be gone by now, or never have been, if a record
+ * was written meanwhile. A key that was inserted before and not removed is found for certain. */
 bool ttmem__index_has(const struct index *index, const struct client *client, struct key key);
 
 static inline bool index_has_room(const struct index *index)

@@ -59,11 +59,14 @@ static bool refer_in(struct client *client, struct shard *shard, struct key key,
 	return place.group;
 }
 
-/* With client->search_lock: the shard but our own that has the key, or NULL. */
-static struct shard *search(const struct client *client, const struct shard *own, struct key key)
+/* With client->search_lock: the next shard from `*next` on, but our own, that seems to have the
+ * key, or NULL. A no is certain; what was seen of a record that is written meanwhile may be of two
+ * keys, so whoever takes the shard and does not find the key goes on. */
+static struct shard *search(const struct client *client, const struct shard *own, struct key key,
+			    uint32_t *next)
 {
-	for (uint32_t i = 0; i < __atomic_load_n(&client->nshards, __ATOMIC_ACQUIRE); i++) {
-		struct shard *shard = __atomic_load_n(&client->shards[i], __ATOMIC_ACQUIRE);
+	while (*next < __atomic_load_n(&client->nshards, __ATOMIC_ACQUIRE)) {
+		struct shard *shard = __atomic_load_n(&client->shards[(*next)++], __ATOMIC_ACQUIRE);
 
 		if (shard != own && ttmem__index_has(&shard->index, client, key))
 			return shard;
@@ -78,14 +81,17 @@ static bool refer_elsewhere(struct client *client, const struct shard *own, stru
 {
 	uint8_t owner = directory_join(client, own, key);
 	struct shard *shard;
+	uint32_t next = 0;
 
 	if (owner == own->number + 1)
 		return false;
 	if (owner != CELL_MANY)
 		return refer_in(client, client->shards[owner - 1], key, size);
-	shard = search(client, own, key);
-	*in_vain = !shard;
-	return shard && refer_in(client, shard, key, size);
+	while ((shard = search(client, own, key, &next)))
+		if (refer_in(client, shard, key, size))
+			return true;
+	*in_vain = true;
+	return false;
 }
 
 /* The address may be another shard's, too. With our own shard taken, before and after. */
@@ -168,34 +174,47 @@ void ttmem__alloc(uint32_t device, uint32_t kind, uint64_t address, uint64_t siz
 	track_leave(client, thread);
 }
 
+/* Takes a shard, and frees the key's buffer in it if it is there. */
+static bool free_in(struct client *client, struct shard *shard, struct key key)
+{
+	struct place place;
+
+	other_take(client, shard);
+	place = index_find(&shard->index, client, key);
+	if (place.group)
+		buffer_remove(client, shard, key, place);
+	other_give(shard);
+	return place.group;
+}
+
+static bool free_among_many(struct client *client, const struct shard *own, struct key key)
+{
+	struct shard *shard;
+	uint32_t next = 0;
+
+	do {
+		lock_take(&client->search_lock);
+		shard = search(client, own, key, &next);
+		lock_give(&client->search_lock);
+	} while (shard && !free_in(client, shard, key));
+	return shard;
+}
+
 /* The buffer is not in our shard: it is another thread's, or nobody's. With our own shard taken,
  * before and after. */
 static cold bool free_elsewhere(struct client *client, struct shard *own, struct thread *thread,
 				struct key key)
 {
 	uint8_t owner = directory_look(client, key);
-	struct shard *shard = NULL;
-	struct place place = {0};
+	bool freed;
 
 	if (!owner || owner == own->number + 1)
 		return false;
 	own_give(client, own, thread);
-	if (owner == CELL_MANY) {
-		lock_take(&client->search_lock);
-		shard = search(client, own, key);
-		lock_give(&client->search_lock);
-	} else {
-		shard = client->shards[owner - 1];
-	}
-	if (shard) {
-		other_take(client, shard);
-		place = index_find(&shard->index, client, key);
-		if (place.group)
-			buffer_remove(client, shard, key, place);
-		other_give(shard);
-	}
+	freed = owner == CELL_MANY ? free_among_many(client, own, key)
+				   : free_in(client, client->shards[owner - 1], key);
 	own_take(own, thread);
-	return place.group;
+	return freed;
 }
 
 void ttmem__free(uint32_t device, uint32_t kind, uint64_t address)
