@@ -45,10 +45,11 @@ ttmem_handle ttmem__alloc_handle(uint32_t device, uint32_t kind, uint64_t addres
 static struct ledger_record *record_of(const struct client *client, ttmem_handle handle)
 {
 	uint32_t number = (uint32_t)handle - 1;
-	uint32_t listed = word_get(&client->header->chunks_used) * LEDGER_CHUNK_RECORDS;
-	uint32_t hidden = word_get(&client->overflow_chunks) * LEDGER_CHUNK_RECORDS;
+	uint32_t listed = __atomic_load_n(&client->header->chunks_used, __ATOMIC_ACQUIRE);
+	uint32_t hidden = __atomic_load_n(&client->overflow_chunks, __ATOMIC_ACQUIRE);
 
-	if (number < client->capacity ? number < listed : number - client->capacity < hidden)
+	if (number < client->capacity ? number / LEDGER_CHUNK_RECORDS < listed
+				      : (number - client->capacity) / LEDGER_CHUNK_RECORDS < hidden)
 		return record_at(client, number);
 	return NULL;
 }

@@ -29,7 +29,7 @@ static struct shard *shard_new(struct client *client)
 	if (!shard)
 		return NULL;
 	shard->number = number;
-	shard->shared = !client->fenceless;
+	shard->shared = !__atomic_load_n(&client->fenceless, __ATOMIC_RELAXED);
 	if (!ttmem__index_grow(client, shard)) {
 		munmap(shard, sizeof *shard);
 		return NULL;
