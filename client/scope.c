@@ -41,6 +41,15 @@ static void name_set(char *to, const char *name)
 	to[length] = 0;
 }
 
+/* What was there before must not come back if this is all that can be done, nor be renewed. */
+static void level_clear(struct tag_stack *stack, uint32_t level)
+{
+	if (!stack)
+		return;
+	stack->ids[level] = LEDGER_TAG_NONE;
+	stack->names[level][0] = 0;
+}
+
 void ttmem__tag_push(const char *name)
 {
 	struct thread *thread = &ttmem__thread;
@@ -52,7 +61,10 @@ void ttmem__tag_push(const char *name)
 		return;
 	}
 	level = thread->depth++; /* also if nothing else works, so that the pops fit */
-	if (level >= TTMEM_TAG_DEPTH || !track_enter(thread))
+	if (level >= TTMEM_TAG_DEPTH)
+		return;
+	level_clear(thread->stack, level);
+	if (!track_enter(thread))
 		return;
 	stack = stack_of(thread);
 	if (stack) {
@@ -60,6 +72,7 @@ void ttmem__tag_push(const char *name)
 		stack->ids[level] = ttmem__tag(ttmem__client, thread, stack->names[level]);
 		thread->tag = stack->ids[level];
 	}
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	thread->busy = 0;
 }
 
@@ -75,6 +88,8 @@ void ttmem__tag_pop(void)
 	if (!thread->depth)
 		return;
 	thread->depth--;
+	/* A signal handler's push and pop in between leave the tag below. */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	thread->tag = tag_on_top(thread);
 }
 
