@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#define LOOKS 1000
+
 struct sum {
 	uint64_t bytes;
 	uint64_t buffers;
@@ -16,22 +18,23 @@ struct sums {
 	struct sum of[LEDGER_TAGS][LEDGER_DEVICES][LEDGER_KINDS];
 };
 
-/* The parts of a record that are wanted here, from one moment. False: it is free. */
+/* The parts of a record that are wanted here, from one moment. False: it is free, or its thread
+ * stands still while it writes it: we may be what keeps it from going on. */
 static bool record_copy(const struct ledger_record *record, struct ledger_record *copy)
 {
-	uint32_t before, after;
+	for (int i = 0; i < LOOKS; i++) {
+		uint32_t sequence = __atomic_load_n(&record->sequence, __ATOMIC_ACQUIRE);
 
-	do {
-		before = __atomic_load_n(&record->sequence, __ATOMIC_ACQUIRE);
 		copy->references = word_get(&record->references);
 		copy->size = word_get(&record->size);
 		copy->tag = word_get(&record->tag);
 		copy->device = word_get(&record->device);
 		copy->kind = word_get(&record->kind);
 		__atomic_thread_fence(__ATOMIC_ACQUIRE);
-		after = word_get(&record->sequence);
-	} while (before != after || before & 1);
-	return copy->references;
+		if (!(sequence & 1) && word_get(&record->sequence) == sequence)
+			return copy->references;
+	}
+	return false;
 }
 
 static void sums_fill(struct sums *sums, const struct client *client)
@@ -67,6 +70,15 @@ static void row_insert(struct ttmem_tag_totals *rows, size_t room, size_t count,
 	rows[at] = *row;
 }
 
+/* "other" may stand on a page that is not backed, and be in use when no name is. */
+static void name_copy(char *to, const struct client *client, uint32_t tag)
+{
+	if (tag == LEDGER_TAG_OTHER)
+		memcpy(to, "other", sizeof "other");
+	else if (tag != LEDGER_TAG_NONE)
+		memcpy(to, client->tags[tag].name, TTMEM_TAG_MAX);
+}
+
 static size_t rows_fill(struct ttmem_tag_totals *rows, size_t room, const struct client *client,
 			const struct sums *sums)
 {
@@ -74,7 +86,9 @@ static size_t rows_fill(struct ttmem_tag_totals *rows, size_t room, const struct
 	uint64_t devices = __atomic_load_n(&client->header->devices_used, __ATOMIC_ACQUIRE);
 	size_t count = 0;
 
-	for (uint32_t tag = 0; tag < (tags ? tags : 1); tag++)
+	if (tags <= LEDGER_TAG_OTHER)
+		tags = LEDGER_TAG_OTHER + 1;
+	for (uint32_t tag = 0; tag < tags; tag++)
 		for (uint64_t left = devices; left; left &= left - 1)
 			for (uint32_t kind = 0; kind < TTMEM_KINDS; kind++) {
 				uint32_t device = (uint32_t)__builtin_ctzll(left);
@@ -85,8 +99,7 @@ static size_t rows_fill(struct ttmem_tag_totals *rows, size_t room, const struct
 					continue;
 				row.live_bytes = sum->bytes;
 				row.live_buffers = sum->buffers;
-				if (tag)
-					memcpy(row.tag, client->tags[tag].name, TTMEM_TAG_MAX);
+				name_copy(row.tag, client, tag);
 				row_insert(rows, room, count++, &row);
 			}
 	return count;
