@@ -58,12 +58,12 @@ struct key {
 
 static inline struct key key_make(uint32_t device, uint32_t kind, uint64_t address)
 {
-	uint64_t x = address ^ ((uint64_t)(device << 3 | kind) << 52);
-
 	/* Addresses are multiples of large powers of two: fold, spread by the golden ratio, fold.
+	 * The same addresses are in use on all devices: each has an offset that is spread as well.
 	 */
-	x ^= x >> 29;
-	x *= 0x9e3779b97f4a7c15ull;
+	uint64_t x = (address ^ address >> 29) * 0x9e3779b97f4a7c15ull +
+		     (uint64_t)(device << 3 | kind) * 0xd6e8feb86659fd93ull;
+
 	x ^= x >> 32;
 	return (struct key){address, x, (uint8_t)device, (uint8_t)kind};
 }
