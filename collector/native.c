@@ -312,8 +312,11 @@ struct ledger *native_adopt(struct native *native, int fd, pid_t pid, uid_t uid,
 			    const char **why)
 {
 	struct ledger *ledger = g_new0(struct ledger, 1);
+	char comm[sizeof ledger->process->comm];
 	uint64_t start_ticks;
 
+	/* At once: it may end while the rest is found out. */
+	proc_comm(native->model->proc, pid, comm);
 	if (ledger_view_open(&ledger->view, fd, uid, why)) {
 		g_free(ledger);
 		return NULL;
@@ -332,6 +335,8 @@ struct ledger *native_adopt(struct native *native, int fd, pid_t pid, uid_t uid,
 	release_old(native, pid);
 	ledger->process =
 		model_join(native->model, &native->source, ledger, pid, uid, gid, start_ticks);
+	if (!*ledger->process->comm)
+		memcpy(ledger->process->comm, comm, sizeof comm);
 	ledger->place = native->ledgers->len;
 	g_ptr_array_add(native->ledgers, ledger);
 	g_hash_table_add(native->by_inode, ledger);

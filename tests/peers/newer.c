@@ -28,7 +28,7 @@ static struct forgery newer_minor(void)
 	FILL(tags[2].reserved);
 	f.header->tags_used = 3;
 	records[0].tag = 2;
-	FILL(records[0].reserved0);
+	FILL(records[0].owner);
 	FILL(records[0].reserved1);
 	forge_seal(&f, FORGE_SEALS);
 	return f;

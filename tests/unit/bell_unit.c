@@ -153,6 +153,8 @@ static void follow(struct crew *crew, unsigned int self)
 		empty(owner);
 		owner->armings++;
 		assert_true(ledger_view_arm(&owner->view, true));
+		if (ledger_view_is_fenceless(&owner->view))
+			assert_true(ledger_view_fence_owners());
 		seen = look(owner, made);
 		assert_true(seen >= before);
 		before = seen;
