@@ -20,7 +20,7 @@ bool ttmem__fenceless_start(void)
 	return works;
 }
 
-/* For all of the time, whatever signals come: fence_all() relies on it. */
+/* For all of the time, whatever signals come: ttmem__fence_all() relies on it. */
 static void nap(long ns)
 {
 	struct timespec end;
@@ -34,7 +34,7 @@ static void nap(long ns)
 
 /* A host may forbid the call after it has started. Then all that is left is to wait: no processor
  * keeps a store back for a millisecond. From now on the shards stay shared. */
-static void fence_all(struct client *client)
+void ttmem__fence_all(struct client *client)
 {
 	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0)
 		return;
@@ -62,7 +62,7 @@ void ttmem__other_take(struct client *client, struct shard *shard)
 	/* To sleep is a cancellation point, and locks are held here. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	word_set(&shard->shared, 1);
-	fence_all(client);
+	ttmem__fence_all(client);
 	wait_until_nobody_is_inside(shard);
 	pthread_setcancelstate(cancel, NULL);
 	errno = saved;

@@ -3,32 +3,27 @@
 #include "internal.h"
 #include "report.h"
 #include <errno.h>
-#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Whether a call must look closer. It starts at GATE_ASK so that the first call can ask the
  * environment; GATE_ON is written under client->lock, and GATE_OFF over it only there. */
 enum { GATE_OFF, GATE_ASK, GATE_ON };
+
+#define KEYS_AT_HAND 32 /* of glibc */
+
 int ttmem__gate = GATE_ASK;
 struct client *ttmem__client;
 __thread struct thread ttmem__thread;
 
 /* These outlive a fork, unlike everything in struct client. */
 static bool asked_for;
-static bool have_key;
-static pthread_key_t thread_key;
-static struct noted {
-	int fd;
-	dev_t device;
-	ino_t inode;
-} noted_memfd, noted_eventfd, noted_socket;
+static uint64_t starts; /* of this process and its parents: under client->lock */
 
 static void debug(const char *what, int error)
 {
@@ -49,65 +44,33 @@ static bool environment_asks(void)
 	return (older && strcmp(older, "1") == 0) || ttmem__report_asked();
 }
 
-/* The pages of the state, made once and never unmapped: other threads may look at them any time. */
+/* The pages of the state, made once and never unmapped: other threads may look at them any time.
+ * Those in which a child has finished its parent's call are not used again. */
 static struct client *client_pages(void)
 {
 	struct client *client = __atomic_load_n(&ttmem__client, __ATOMIC_ACQUIRE);
-	struct client *other = NULL;
 	void *pages;
 
-	if (client)
+	if (client && client != ttmem__abandoned)
 		return client;
 	pages = mmap(NULL, sizeof *client, PROT_READ | PROT_WRITE,
 		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (pages == MAP_FAILED)
 		return NULL;
-	if (madvise(pages, sizeof *client, MADV_WIPEONFORK) ||
-	    !__atomic_compare_exchange_n(&ttmem__client, &other, pages, false, __ATOMIC_ACQ_REL,
+	if (madvise(pages, sizeof *client, MADV_WIPEONFORK)) {
+		munmap(pages, sizeof *client);
+		return NULL;
+	}
+	if (!__atomic_compare_exchange_n(&ttmem__client, &client, pages, false, __ATOMIC_ACQ_REL,
 					 __ATOMIC_ACQUIRE)) {
 		munmap(pages, sizeof *client);
-		return other;
+		return client;
 	}
 	return pages;
 }
 
-static struct noted note(int fd)
-{
-	struct stat st;
-
-	if (fd < 0 || fstat(fd, &st))
-		return (struct noted){.fd = -1};
-	return (struct noted){fd, st.st_dev, st.st_ino};
-}
-
-/* Closes the descriptor if it still is what it was. */
-static bool noted_close(const struct noted *noted)
-{
-	struct noted now = note(noted->fd);
-
-	if (now.fd < 0 || now.device != noted->device || now.inode != noted->inode)
-		return false;
-	close(noted->fd);
-	return true;
-}
-
-/* A forked child lets go of its parent's descriptors. All eventfds have one inode, so there the
- * memory file must speak for it: a child that has closed everything has closed that too. */
-static void inherited_close(void)
-{
-	if (noted_close(&noted_memfd))
-		noted_close(&noted_eventfd);
-	noted_close(&noted_socket);
-}
-
-static void inherited_note(const struct client *client)
-{
-	noted_memfd = note(client->memfd);
-	noted_eventfd = note(client->eventfd);
-	noted_socket = note(client->socket);
-}
-
-static void thread_ends(void *arg)
+/* The destructor of the thread key. */
+void ttmem__thread_ends(void *arg)
 {
 	struct thread *thread = &ttmem__thread;
 	struct client *client = arg;
@@ -128,22 +91,20 @@ static void thread_ends(void *arg)
 /* Under client->lock. The epoch is written last: it makes the rest valid. */
 static int start_locked(struct client *client)
 {
-	struct timespec now;
 	int error;
 
-	inherited_close();
+	/* Those of a parent, if a raw clone() has made this process. */
+	ttmem__descriptors_close();
+	ttmem__private_forget();
 	client->fenceless = ttmem__fenceless_start();
 	error = ttmem__ledger_create(client);
 	if (error)
 		return error;
-	if (!have_key)
-		have_key = pthread_key_create(&thread_key, thread_ends) == 0;
 	client->socket = ttmem__hello(client);
-	inherited_note(client);
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	client->handle_key = (uint32_t)now.tv_nsec * 2654435761u ^ (uint32_t)getpid();
-	__atomic_store_n(&client->epoch, (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec,
-			 __ATOMIC_RELEASE);
+	ttmem__descriptors_note(client);
+	starts++;
+	client->handle_key = (uint32_t)starts * 2654435761u ^ (uint32_t)getpid() * 2246822519u;
+	__atomic_store_n(&client->epoch, starts, __ATOMIC_RELEASE);
 	ttmem__report_start();
 	return 0;
 }
@@ -175,14 +136,17 @@ static int client_start(bool asked)
 {
 	struct client *client;
 	int error = -ENOMEM;
+	sigset_t signals;
 	int cancel;
 
 	if (!asked && !__atomic_load_n(&asked_for, __ATOMIC_RELAXED) && !environment_asks()) {
 		gate_shut();
 		return -ENOTCONN;
 	}
-	/* connect() and close() are cancellation points, and a lock is held there. */
+	/* connect() and close() are cancellation points, and a lock is held there. A child that a
+	 * signal handler forks must not finish what its parent finishes, too. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	ttmem__signals_block(&signals);
 	client = client_pages();
 	if (client)
 		error = start_once(client);
@@ -190,6 +154,7 @@ static int client_start(bool asked)
 		gate_shut();
 	if (error)
 		debug("no ledger", error);
+	pthread_sigmask(SIG_SETMASK, &signals, NULL);
 	pthread_setcancelstate(cancel, NULL);
 	return error;
 }
@@ -205,8 +170,9 @@ static struct shard *thread_join(struct client *client, struct thread *thread)
 		word_count(&client->header->untracked);
 		return NULL;
 	}
-	if (have_key)
-		pthread_setspecific(thread_key, client);
+	/* A key beyond these would allocate memory, for which a signal handler must not ask. */
+	if (ttmem__have_thread_key && ttmem__thread_key < KEYS_AT_HAND)
+		pthread_setspecific(ttmem__thread_key, client);
 	thread->shard = shard;
 	thread->tid = (uint32_t)syscall(SYS_gettid);
 	thread->last_tag = LEDGER_TAG_NONE;

@@ -67,7 +67,7 @@ static bool make(struct client *client, uint32_t nshards)
 		fill(cells, 32 - bits, client, client->shards[i]);
 	grown = !client->directory || 32 - bits != client->directory_shift;
 	if (client->directory)
-		munmap(client->directory, 1ull << (32 - client->directory_shift));
+		ttmem__private_free(client->directory, 1ull << (32 - client->directory_shift));
 	client->directory = cells;
 	client->directory_shift = 32 - bits;
 	word_set(&client->wasted, 0);

@@ -3,6 +3,7 @@
 #include "internal.h"
 #include "report.h"
 #include <ctype.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -68,6 +69,15 @@ static void *report_now_and_then(void *argument)
 	}
 }
 
+/* An archive in a plugin would take our thread's code away when the plugin is closed. */
+static void stay_loaded(void)
+{
+	Dl_info info;
+
+	if (dladdr((const void *)&ending, &info) && info.dli_fname)
+		dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
+}
+
 /* No signal of the host's is delivered to our thread. */
 static void thread_start(long ms)
 {
@@ -76,6 +86,7 @@ static void thread_start(long ms)
 	pthread_t thread;
 	int error;
 
+	stay_loaded();
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	pthread_attr_init(&attr);

@@ -53,8 +53,8 @@ static void fill(struct index *index, const struct client *client, const struct 
  * else who knows the shard. Returns false when the host has no memory: then the old one stays. */
 bool ttmem__index_grow(const struct client *client, struct shard *shard)
 {
-	struct index *old = &shard->index;
-	uint32_t groups = old->groups ? (old->mask + 1) * 2 : FIRST_GROUPS;
+	struct index old = shard->index;
+	uint32_t groups = old.groups ? (old.mask + 1) * 2 : FIRST_GROUPS;
 	size_t bytes = (size_t)groups * sizeof(struct group);
 	struct index grown = {.groups = ttmem__private_pages(bytes), .mask = groups - 1};
 	int saved = errno;
@@ -63,11 +63,11 @@ bool ttmem__index_grow(const struct client *client, struct shard *shard)
 		return false;
 	if (bytes >= HUGE_BYTES)
 		madvise(grown.groups, bytes, MADV_HUGEPAGE);
-	if (old->groups) {
+	if (old.groups)
 		fill(&grown, client, shard);
-		munmap(old->groups, bytes / 2);
-	}
-	*old = grown;
+	shard->index = grown;
+	if (old.groups)
+		ttmem__private_free(old.groups, bytes / 2);
 	errno = saved;
 	return true;
 }

@@ -5,6 +5,8 @@
 
 #include "ledger.h"
 #include "ttmem.h"
+#include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -123,15 +125,31 @@ struct thread {
 extern struct client *ttmem__client;
 extern __thread struct thread ttmem__thread;
 
+/* process.c */
+extern pthread_key_t ttmem__thread_key; /* its destructor is ttmem__thread_ends() */
+extern bool ttmem__have_thread_key;
+extern struct client *ttmem__abandoned; /* only good for the call that a fork has interrupted */
+void ttmem__descriptors_note(const struct client *client);
+void ttmem__descriptors_close(void);
+
+/* private.c */
+void *ttmem__private_pages(size_t bytes);
+void ttmem__private_free(void *pages, size_t bytes);
+void ttmem__private_inherit(bool wanted);
+void ttmem__private_forget(void);
+void ttmem__private_free_all(void);
+void ttmem__signals_block(sigset_t *saved);
+
 /* client.c */
+void ttmem__thread_ends(void *client);
 struct shard *ttmem__enter_slowly(struct thread *thread);
 struct client *ttmem__client_ready(void);
 
 /* memory.c: each returns NULL or a negative errno when the host has no more to give */
-void *ttmem__private_pages(size_t bytes);
 int ttmem__back(const struct client *client, const void *start, size_t bytes);
 int ttmem__ledger_create(struct client *client);
 int ttmem__above_stdio(int fd);
+bool ttmem__memfd_is_ours(const struct client *client);
 
 /* doorbell.c */
 int ttmem__eventfd_make(struct client *client);
@@ -142,6 +160,7 @@ int ttmem__hello(const struct client *client);
 
 /* bias.c */
 bool ttmem__fenceless_start(void);
+void ttmem__fence_all(struct client *client);
 void ttmem__own_take_slowly(struct shard *shard);
 void ttmem__own_give_slowly(const struct client *client, struct shard *shard);
 void ttmem__other_take(struct client *client, struct shard *shard);

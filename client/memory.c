@@ -25,28 +25,22 @@
 #define RECORDS_MIN     LEDGER_CHUNK_RECORDS
 #define RECORDS_MAX     ((uint64_t)LEDGER_CHUNKS * LEDGER_CHUNK_RECORDS)
 
-/* Pages of zeros that a forked child does not get and a core dump leaves out. NULL: no memory. */
-void *ttmem__private_pages(size_t bytes)
-{
-	void *pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (pages == MAP_FAILED)
-		return NULL;
-	madvise(pages, bytes, MADV_DONTFORK);
-	madvise(pages, bytes, MADV_DONTDUMP);
-	return pages;
-}
-
-/* Before Linux 5.14: through the descriptor, if it still is ours. The host may have closed it and
- * opened something else under its number, which must not be written to. */
-static int back_by_descriptor(const struct client *client, uint64_t offset, uint64_t bytes)
+/* Whether the descriptor still is the ledger: the host may have closed it and opened something else
+ * under its number. */
+bool ttmem__memfd_is_ours(const struct client *client)
 {
 	struct stat st;
+
+	return fstat(client->memfd, &st) == 0 && st.st_ino == client->memfd_inode &&
+	       st.st_dev == client->memfd_device;
+}
+
+/* Before Linux 5.14. */
+static int back_by_descriptor(const struct client *client, uint64_t offset, uint64_t bytes)
+{
 	int error, cancel;
 
-	if (fstat(client->memfd, &st) || st.st_ino != client->memfd_inode ||
-	    st.st_dev != client->memfd_device)
+	if (!ttmem__memfd_is_ours(client))
 		return -EBADF;
 	/* It is a cancellation point, and locks are held here. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);

@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -197,7 +196,7 @@ static int text_end(struct text *text, int fd)
 {
 	int error = write_quietly(fd, text);
 
-	munmap(text->bytes, TEXT_BYTES);
+	ttmem__private_free(text->bytes, TEXT_BYTES);
 	return error;
 }
 

@@ -3,7 +3,6 @@
 #include "bias.h"
 #include "directory.h"
 #include <errno.h>
-#include <sys/mman.h>
 
 /* Adds to the process table while several shards may do so. */
 void ttmem__push(struct client *client, uint32_t row, uint32_t kind, int64_t delta)
@@ -31,7 +30,7 @@ static struct shard *shard_new(struct client *client)
 	shard->number = number;
 	shard->shared = !__atomic_load_n(&client->fenceless, __ATOMIC_RELAXED);
 	if (!ttmem__index_grow(client, shard)) {
-		munmap(shard, sizeof *shard);
+		ttmem__private_free(shard, sizeof *shard);
 		return NULL;
 	}
 	shard->cells =

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define LOOKS 1000
 
@@ -125,6 +124,6 @@ int ttmem_get_tags(struct ttmem_tag_totals *rows, size_t *count)
 		return -ENOMEM;
 	sums_fill(sums, client);
 	*count = rows_fill(rows, room, client, sums);
-	munmap(sums, sizeof *sums);
+	ttmem__private_free(sums, sizeof *sums);
 	return *count > room ? -ENOSPC : 0;
 }

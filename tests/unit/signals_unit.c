@@ -140,7 +140,7 @@ static void on_signal_fork(int number)
 	__atomic_store_n(&handled, handled + 1, __ATOMIC_RELAXED);
 }
 
-/* As a crash handler does. The child may call, and must not return into the interrupted call. */
+/* As a crash handler does, whose child does not return. */
 static void a_handler_may_fork(void)
 {
 	assert_int_equal(ttmem_start(), 0);
