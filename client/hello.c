@@ -28,6 +28,21 @@ static int connect_to(const char *path)
 	return fd;
 }
 
+/* Who listens there gets to write to the ledger. Below /run only root can make a socket; a place
+ * that the environment names may be a stranger's, in whose environment root runs us with sudo -E. */
+static int connect_to_own(const char *path)
+{
+	int fd = connect_to(path);
+	struct ucred peer;
+	socklen_t size = sizeof peer;
+
+	if (fd < 0 || (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+		       (peer.uid == 0 || peer.uid == geteuid())))
+		return fd;
+	close(fd);
+	return -1;
+}
+
 /* $XDG_RUNTIME_DIR/ttmemd/ttmemd.sock is where an ordinary user's own collector listens. */
 static int connect_to_any(void)
 {
@@ -37,13 +52,13 @@ static int connect_to_any(void)
 	int fd;
 
 	if (named && *named)
-		return connect_to(named);
+		return connect_to_own(named);
 	fd = connect_to(SYSTEM_SOCKET);
 	if (fd >= 0 || !runtime || *runtime != '/')
 		return fd;
 	if (snprintf(path, sizeof path, "%s/ttmemd/ttmemd.sock", runtime) >= (int)sizeof path)
 		return -1;
-	return connect_to(path);
+	return connect_to_own(path);
 }
 
 /* Returns the connection, which stays open so that the collector sees an exec, or -1. */
