@@ -21,13 +21,16 @@ int ttmem__eventfd_make(struct client *client)
 }
 
 /* A host that closes all descriptors may have a file of its own under our number by now. Anonymous
- * inodes share one inode number, so this lets only other eventfds and their like pass. */
+ * inodes share one inode number, so of a host's own eventfd only the memory file tells: it went,
+ * too.
+ */
 static bool is_still_ours(const struct client *client)
 {
 	struct stat st;
 
 	return client->eventfd >= 0 && fstat(client->eventfd, &st) == 0 &&
-	       st.st_ino == client->eventfd_inode && st.st_dev == client->eventfd_device;
+	       st.st_ino == client->eventfd_inode && st.st_dev == client->eventfd_device &&
+	       ttmem__memfd_is_ours(client);
 }
 
 /* Called when `armed` was seen set: whoever clears it writes. A full eventfd is as good as one
