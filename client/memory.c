@@ -21,6 +21,8 @@
 
 #define PROCESS_BYTES ((LEDGER_DEVICES + 1) * LEDGER_KINDS * sizeof(struct ledger_process_cell))
 
+#define OPEN_STEP (1u << 20) /* bytes of records that become touchable at once */
+
 #define RECORDS_DEFAULT (1u << 20)
 #define RECORDS_MIN     LEDGER_CHUNK_RECORDS
 #define RECORDS_MAX     ((uint64_t)LEDGER_CHUNKS * LEDGER_CHUNK_RECORDS)
@@ -49,6 +51,22 @@ static int back_by_descriptor(const struct client *client, uint64_t offset, uint
 	return error;
 }
 
+/* Makes the records touchable as far as they come into use, a step at a time, and for this one the
+ * next ones: of what cannot be touched, mlockall() fills nothing. */
+static int open_records(const struct client *client, uintptr_t from, uintptr_t to)
+{
+	uintptr_t base = (uintptr_t)client->header, records = base + LEDGER_OFFSET_RECORDS;
+	uintptr_t end = base + ledger_file_size(client->capacity);
+
+	if (from < records)
+		return 0;
+	from -= (from - records) % OPEN_STEP;
+	to += OPEN_STEP - 1 - (to - records + OPEN_STEP - 1) % OPEN_STEP;
+	if (to > end)
+		to = end;
+	return mprotect((void *)from, to - from, PROT_READ | PROT_WRITE) ? -errno : 0;
+}
+
 /* Makes the kernel give the pages of a part of the ledger now, so that no memory is an error here
  * and not a SIGBUS at the first touch. Returns 0 or a negative errno. */
 int ttmem__back(const struct client *client, const void *start, size_t bytes)
@@ -56,7 +74,10 @@ int ttmem__back(const struct client *client, const void *start, size_t bytes)
 	const size_t page = 4096;
 	uintptr_t from = (uintptr_t)start & ~(page - 1);
 	uintptr_t to = ((uintptr_t)start + bytes + page - 1) & ~(page - 1);
+	int error = open_records(client, from, to);
 
+	if (error)
+		return error;
 	if (madvise((void *)from, to - from, MADV_POPULATE_WRITE) == 0)
 		return 0;
 	if (errno == EINVAL || errno == EPERM || errno == ENOSYS)
@@ -85,8 +106,8 @@ static int memfd_make(void)
 	return ttmem__above_stdio(fd);
 }
 
-/* Maps the file without letting mlockall(MCL_FUTURE) fill all of it: a mapping that cannot be
- * touched is not populated, and is unlocked before it becomes touchable. */
+/* Maps the file without letting mlockall() fill all of it: a mapping that cannot be touched is not
+ * populated, and what MCL_FUTURE has locked is unlocked before it becomes touchable. */
 static void *map_sparsely(int fd, size_t size)
 {
 	void *base = mmap(NULL, size, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, 0);
@@ -94,7 +115,7 @@ static void *map_sparsely(int fd, size_t size)
 	if (base == MAP_FAILED)
 		return NULL;
 	munlock(base, size);
-	if (mprotect(base, size, PROT_READ | PROT_WRITE)) {
+	if (mprotect(base, LEDGER_OFFSET_RECORDS, PROT_READ | PROT_WRITE)) {
 		munmap(base, size);
 		return NULL;
 	}

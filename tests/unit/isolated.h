@@ -87,8 +87,10 @@ static inline unsigned int rounds(unsigned int wanted)
  * way out of a failed claim would go on with the next claim in this process. */
 static inline void case_begin(void)
 {
-	const struct rlimit none = {0, 0};
+	struct rlimit none;
 
+	getrlimit(RLIMIT_CORE, &none);
+	none.rlim_cur = 0;
 	setrlimit(RLIMIT_CORE, &none);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	setenv("CMOCKA_TEST_ABORT", "1", 1);
