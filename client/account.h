@@ -16,7 +16,7 @@ struct event {
 
 static hot uint64_t now_ns(void)
 {
-	struct timespec now;
+	struct timespec now = {0}; /* should there be no clock */
 
 	clock_gettime(CLOCK_REALTIME_COARSE, &now);
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;

@@ -247,7 +247,7 @@ void ttmem__free(uint32_t device, uint32_t kind, uint64_t address)
 static void failure_write(struct ledger_cell *cell, uint64_t size, uint64_t largest_free)
 {
 	uint32_t sequence = cell->failure_sequence;
-	struct timespec now;
+	struct timespec now = {0}; /* should there be no clock */
 
 	clock_gettime(CLOCK_REALTIME, &now);
 
