@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Little memory, few descriptors, low limits: a smaller ledger, or none, and a host that lives. */
 #include "crew.h"
+#include "filter.h"
 #include "own_ledger.h"
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sys/syscall.h>
 
 #ifndef MADV_POPULATE_WRITE
@@ -180,19 +179,7 @@ static void locking_all_future_memory_does_not_fill_the_ledger(void)
 /* From here on the kernel refuses to back memory with `error`; skips the claim if it cannot. */
 static void refuse_memory(int error)
 {
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_madvise, 0, 3),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, MADV_POPULATE_WRITE, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)error),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog program = {sizeof code / sizeof *code, code};
-
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
-	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0))
-		case_skip("system calls cannot be filtered");
+	filter_argument(SYS_madvise, 2, MADV_POPULATE_WRITE, SECCOMP_RET_ERRNO | (uint32_t)error);
 	assert_int_equal(madvise(NULL, 4096, MADV_POPULATE_WRITE), -1);
 	assert_int_equal(errno, error);
 }
