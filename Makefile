@@ -45,7 +45,7 @@ SONAME := libttmem.so.$(SOVERSION)
 LIBS := $(BUILD)/libttmem.a $(BUILD)/libttmem.so
 
 SOURCES := $(wildcard client/*.[ch] collector/*.[ch] fs/*.[ch] tools/*.[ch] tools/sim/*.[ch] bench/*.[ch] \
-	tests/unit/*.[ch] tests/peers/*.[ch] tests/fuzz/*.[ch])
+	tests/unit/*.[ch] tests/peers/*.[ch] tests/plugin/*.c tests/fuzz/*.[ch])
 
 .PHONY: all lib daemon deps demo test unit fuzz fuzz-corpus compat mount-test metal-test doc-test san-test check bench install clean format
 
@@ -189,6 +189,15 @@ $(TOOLS): $(BUILD)/%: $(BUILD)/tools/%.o $(BUILD)/tools/libsim.a $(BUILD)/libttm
 $(BUILD)/tests/%.o: CPPFLAGS += -Icollector -Ifs -Itests $(PKG_CFLAGS)
 $(UNITS): $(BUILD)/%: $(BUILD)/%.o $(CORE) $(BUILD)/libttmem.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -lcmocka -pthread
+
+# A plugin that is linked with the library, and one that has the archive in itself.
+PLUGINS := $(BUILD)/tests/plugin/with_library.so $(BUILD)/tests/plugin/with_archive.so
+$(BUILD)/tests/plugin/%.o: CFLAGS += -fPIC
+$(BUILD)/tests/plugin/with_library.so: $(BUILD)/tests/plugin/plugin.o $(BUILD)/libttmem.so
+	$(CC) $(CFLAGS) -shared $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/../..' -o $@ $^ -pthread
+$(BUILD)/tests/plugin/with_archive.so: $(BUILD)/tests/plugin/plugin.o $(BUILD)/libttmem.a
+	$(CC) $(CFLAGS) -shared $(LDFLAGS) -Wl,-Bsymbolic -o $@ $^ -pthread
+$(BUILD)/tests/unit/plugin_unit: | $(PLUGINS)
 
 $(FUZZERS): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/tests/fuzz/replay.o $(CORE)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) -pthread

@@ -68,6 +68,7 @@ static void a_child_is_told_from_its_parent_although_the_clock_stands(void)
 	ttmem_alloc(0, TTMEM_L1, 1, 1, NULL);
 	child = case_fork();
 	if (child == 0) {
+		assert_int_equal(ttmem_start(), 0);
 		ttmem_alloc(0, TTMEM_L1, 2, 3, NULL);
 		assert_int_equal(totals_of(0, TTMEM_L1).live_bytes, 3);
 		assert_int_equal(ledger_map()->pid, getpid());
