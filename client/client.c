@@ -122,11 +122,14 @@ static int start_once(struct client *client)
 	return error;
 }
 
-/* Unless another thread has started meanwhile. */
+/* Unless another thread has started meanwhile. Before the C library has been set up there is no
+ * environment: then the next call asks again. */
 static void gate_shut(void)
 {
 	int seen = GATE_ASK;
 
+	if (!environ && !ttmem__loaded)
+		return;
 	__atomic_compare_exchange_n(&ttmem__gate, &seen, GATE_OFF, false, __ATOMIC_RELAXED,
 				    __ATOMIC_RELAXED);
 }

@@ -24,6 +24,7 @@
 
 pthread_key_t ttmem__thread_key;
 bool ttmem__have_thread_key;
+bool ttmem__loaded;
 struct client *ttmem__abandoned;
 
 /* The descriptors, in memory that a fork copies. */
@@ -218,6 +219,7 @@ __attribute__((constructor)) static void loaded(void)
 	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 	ttmem__have_thread_key = pthread_key_create(&ttmem__thread_key, ttmem__thread_ends) == 0;
 	atexit(on_exit_of_process);
+	ttmem__loaded = true;
 }
 
 __attribute__((destructor)) static void unloaded(void)
