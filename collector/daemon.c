@@ -39,7 +39,7 @@ struct daemon {
 	bool is_stuck; /* a thread hangs in the driver or in another process */
 };
 
-/* Each client takes four descriptors. */
+/* Each client takes five descriptors. */
 static void raise_limits(void)
 {
 	struct rlimit limit;

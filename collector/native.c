@@ -3,6 +3,7 @@
 #include "proc.h"
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #define BINDS_FREE 256
 
@@ -101,6 +102,7 @@ static void native_sync(struct source *source, const struct scope *only)
 	pay_fence(native);
 	if (native->before_sync)
 		native->before_sync(native->before_sync_data);
+	native_check_execs(native);
 	if (only && only->is_list)
 		return;
 	/* Now: who has just come may have taken its place. */
@@ -263,6 +265,8 @@ static void ledger_free(gpointer data)
 	struct ledger *ledger = data;
 
 	ledger_view_close(&ledger->view);
+	if (ledger->memory >= 0)
+		close(ledger->memory);
 	g_free(ledger);
 }
 
@@ -317,6 +321,8 @@ struct ledger *native_adopt(struct native *native, int fd, pid_t pid, uid_t uid,
 
 	/* At once: it may end while the rest is found out. */
 	proc_comm(native->model->proc, pid, comm);
+	ledger->memory = -1;
+	ledger->since_ns = native->model->now_ns();
 	if (ledger_view_open(&ledger->view, fd, uid, why)) {
 		g_free(ledger);
 		return NULL;

@@ -4,7 +4,8 @@
  *
  * The end of the connection alone is not the end of the process: a host may close all descriptors
  * it does not know and live on, with its ledger still mapped. Death is the pidfd's event; a closed
- * connection makes us look whether the ledger is still mapped, which after an exec it is not.
+ * connection makes us look whether the ledger is still mapped (look.c), which after an exec it is
+ * not.
  */
 #include "descriptor.h"
 #include "ending.h"
@@ -27,7 +28,7 @@
 	253 /* SCM_MAX_FD: with less room the kernel would close the rest itself \
 	     */
 
-static void peer_unuse(struct peer *peer)
+void peer_unuse(struct peer *peer)
 {
 	if (--peer->users)
 		return;
@@ -91,30 +92,6 @@ static void on_death(uv_poll_t *poll, int status, int events)
 		peer_end(peer);
 }
 
-/* In a thread: another process's maps can be slow to read. */
-static void maps_search(void *data)
-{
-	struct peer *peer = data;
-
-	peer->still_mapped = proc_maps_inode("/proc", peer->pid, peer->inode);
-}
-
-/* Without a look the process counts as alive, until its death. So does one that is dying: other
- * sources may have a word on it, and all let go of it at once. */
-static void on_maps_searched(void *data, void *owner)
-{
-	struct peer *peer = data;
-
-	peer->errand = NULL;
-	if (owner && !peer->still_mapped && !proc_is_exiting("/proc", peer->pid))
-		peer_end(peer);
-	else if (!peer->ended)
-		log_debug("process %d has closed its connection and lives on", (int)peer->pid);
-	/* The errand has a use of its own, which the analyzer does not see. */
-	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
-	peer_unuse(peer);
-}
-
 static void on_hangup(struct peer *peer)
 {
 	if (!peer->ledger) {
@@ -122,10 +99,8 @@ static void on_hangup(struct peer *peer)
 		return;
 	}
 	uv_poll_stop(&peer->poll);
-	peer->inode = peer->ledger->view.inode;
-	peer->users++;
-	peer->errand = errand_begin(&peer->server->errands, peer->uid, maps_search,
-				    on_maps_searched, peer, peer->server);
+	peer->hung_up = true;
+	peer_look(peer);
 }
 
 /* Returns the pidfd of the process that connected, or a negative errno if it is gone. Without
@@ -244,9 +219,10 @@ static bool watch_life(struct peer *peer, int pidfd)
 	return true;
 }
 
-static void peer_is_here(struct peer *peer, int eventfd)
+static void peer_is_here(struct peer *peer, int eventfd, int memory)
 {
 	peer->ledger->peer = peer;
+	peer->ledger->memory = memory;
 	peer->eventfd = eventfd;
 	peer->server->clients++;
 	log_debug("process %d of user %u is here", (int)peer->pid, peer->uid);
@@ -273,7 +249,7 @@ static void peer_hello(struct peer *peer, struct parcel *parcel)
 		return;
 	}
 	server_silent_remove(peer);
-	peer_is_here(peer, parcel->count == 2 ? parcel->fds[1] : -1);
+	peer_is_here(peer, parcel->count == 2 ? parcel->fds[1] : -1, -1);
 }
 
 void peer_on_readable(struct peer *peer)
@@ -380,10 +356,10 @@ void peer_found(struct server *server, const struct finding *finding)
 			peer->ledger = native_adopt(server->native, finding->memfd, peer->pid,
 						    peer->uid, peer->gid, &why);
 		if (peer->ledger) {
-			peer_is_here(peer, finding->eventfd);
+			peer_is_here(peer, finding->eventfd, finding->memory);
 			return;
 		}
 		peer_end(peer);
 	}
-	descriptors_discard((const int[]){finding->memfd, finding->eventfd}, 2);
+	descriptors_discard((const int[]){finding->memfd, finding->eventfd, finding->memory}, 3);
 }

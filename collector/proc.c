@@ -258,6 +258,23 @@ bool proc_maps_inode(const char *proc, pid_t pid, ino_t inode)
 	return found;
 }
 
+int proc_memory_open(const char *proc, pid_t pid)
+{
+	char path[256];
+
+	snprintf(path, sizeof path, "%s/%d/pagemap", proc, (int)pid);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+/* A pagemap belongs to the address space and not to the process. What is read from one comes in
+ * entries of eight bytes: less is refused, while there is anything to read. */
+bool proc_memory_is_gone(int memory)
+{
+	char byte;
+
+	return memory >= 0 && pread(memory, &byte, sizeof byte, 0) == 0;
+}
+
 uint64_t proc_ticks_to_epoch_ns(uint64_t ticks)
 {
 	static uint64_t boot_ns;

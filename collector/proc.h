@@ -56,6 +56,13 @@ uint64_t proc_ticks_to_boot_ns(uint64_t ticks);
  * the loop. */
 bool proc_maps_inode(const char *proc, pid_t pid, ino_t inode);
 
+/* A descriptor of the address space that a process has now, which is for proc_memory_is_gone(); -1:
+ * not to be had. May wait for an exec: not for the loop. */
+int proc_memory_open(const char *proc, pid_t pid);
+
+/* Whether nobody has it any more: the process has called exec, or ends. Waits for nothing. */
+bool proc_memory_is_gone(int memory);
+
 /* The moment of a start in ns since the epoch. */
 uint64_t proc_ticks_to_epoch_ns(uint64_t ticks);
 

@@ -66,19 +66,22 @@ static bool look_inside(const struct ledger_search *search, struct finding *find
 
 static void finding_drop(const struct finding *finding)
 {
-	descriptors_discard((const int[]){finding->pidfd, finding->memfd, finding->eventfd}, 3);
+	descriptors_discard(
+		(const int[]){finding->pidfd, finding->memfd, finding->eventfd, finding->memory},
+		4);
 }
 
 /* Takes a copy of the descriptor; the pidfd makes sure that it is still the same process's. */
 static bool try_fd(struct ledger_search *search, pid_t pid, int fd)
 {
-	struct finding finding = {.pid = pid, .memfd = -1, .eventfd = -1};
+	struct finding finding = {.pid = pid, .memfd = -1, .eventfd = -1, .memory = -1};
 	struct stat st;
 
 	finding.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (finding.pidfd < 0)
 		return false;
 	finding.memfd = copy_fd(finding.pidfd, fd);
+	finding.memory = proc_memory_open("/proc", pid);
 	if (finding.memfd < 0 || proc_ids("/proc", pid, &finding.uid, &finding.gid) ||
 	    fcntl(finding.memfd, F_GET_SEALS) < 0 || fstat(finding.memfd, &st) ||
 	    !proc_maps_inode("/proc", pid, st.st_ino) || !look_inside(search, &finding)) {

@@ -155,7 +155,7 @@ static void listening(struct server *server, bool on)
 	}
 }
 
-/* A client takes four descriptors; some are kept for files and for those who are refused. */
+/* A client takes five descriptors; some are kept for files and for those who are refused. */
 static unsigned int clients_possible(void)
 {
 	struct rlimit limit;
@@ -163,7 +163,7 @@ static unsigned int clients_possible(void)
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == RLIM_INFINITY)
 		return SERVER_MAX_CLIENTS;
-	possible = limit.rlim_cur > 512 ? (limit.rlim_cur - 256) / 4 : limit.rlim_cur / 8;
+	possible = limit.rlim_cur > 512 ? (limit.rlim_cur - 256) / 5 : limit.rlim_cur / 8;
 	return possible < SERVER_MAX_CLIENTS ? (unsigned int)possible : SERVER_MAX_CLIENTS;
 }
 
@@ -201,6 +201,11 @@ static void end_peer(void *data)
 	peer_end(data);
 }
 
+static void look_at(void *data)
+{
+	peer_look(data);
+}
+
 static bool listen_for_bell(void *peer)
 {
 	return bell_listen(peer);
@@ -229,6 +234,7 @@ int server_init(struct server *server, uv_loop_t *loop, struct native *native, c
 	native->before_sync = before_sync;
 	native->before_sync_data = server;
 	native->end_peer = end_peer;
+	native->look = look_at;
 	native->listen = listen_for_bell;
 	native->source.state = SOURCE_UP;
 	errands_init(&server->errands, loop);

@@ -73,8 +73,11 @@ struct peer {
 	uint64_t since_ms;
 	unsigned int users; /* itself until its end, handles and errand */
 	bool ended;
+	bool hung_up;
 	struct errand *errand; /* looks whether the ledger is still mapped; NULL: nobody does... */
-	bool still_mapped;     /* ...and this is what it found */
+	bool still_mapped;     /* ...and this is what it found, */
+	int memory;            /* and the address space, or -1 */
+	bool look_again;       /* when it has come back */
 	ino_t inode;           /* of the ledger, for the errand */
 };
 
@@ -120,11 +123,16 @@ struct finding {
 	int pidfd;
 	int memfd;
 	int eventfd;       /* -1: none */
+	int memory;        /* of the address space, or -1 */
 	ino_t inode;       /* of the memory file */
 	const char *fault; /* why it cannot be taken; NULL: nothing is wrong so far */
 };
 void peer_found(struct server *server, const struct finding *finding);
 void peer_end(struct peer *peer);
+void peer_unuse(struct peer *peer);
+
+/* look.c: lets go of the peer if its ledger is not mapped any more, and opens its address space. */
+void peer_look(struct peer *peer);
 
 /* bell.c: listens for the peer's doorbell until it rings; false if it has none. */
 bool bell_listen(struct peer *peer);

@@ -46,6 +46,23 @@ class Adoption(unittest.TestCase):
         eventually(lambda: not self.daemon.pids(), "the end of both")
         self.daemon.stop()
 
+    def test_a_client_that_was_found_and_calls_exec_is_gone(self):
+        peers = [Peer(self.daemon), Peer(self.daemon, user=NOBODY)]
+        for peer in peers:
+            peer("alloc 0 dram 0x1000 777")
+        self.daemon.start()
+        for peer in peers:
+            self.assertHolds(peer, 777)
+        peer = peers.pop()
+        self.assertEqual(peer("exec"), "again")
+        eventually(lambda: self.daemon.pids() == {peers[0].pid}, "the end of its ledger")
+        device, = self.daemon.devices()
+        self.assertEqual(self.daemon.value(device, "dram_used"), 777)
+        peer("start")
+        peer("alloc 0 dram 0x1000 5")
+        self.assertEqual(self.daemon.value("pids", peer.pid, "dram"), 5)
+        self.daemon.stop()
+
     def test_a_forked_child_without_calls_is_not_taken_for_its_parent(self):
         peer = Peer(self.daemon)
         peer("alloc 0 dram 0x1000 777")

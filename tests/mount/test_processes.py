@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 
 from harness import NOBODY, MountTest, eventually
 
@@ -144,9 +145,39 @@ class Forking(MountTest):
         self.assertNotIn(child, self.daemon.pids())
 
     def test_an_exec_shows_although_a_child_runs_on(self):
+        """Which holds the connection, if it was made behind the back of the C library."""
+        for kind in ("fork silent", "fork raw silent"):
+            with self.subTest(kind=kind):
+                parent = self.holder(size=4096)
+                child = int(parent(kind))
+                self.stays_for_a_while(parent, 4096)
+                self.assertEqual(parent("exec"), "again")
+                self.wait_gone(parent.pid)
+                parent("start")
+                parent("alloc 0 l1 0x1000 55")
+                self.assertEqual(self.daemon.value("pids", parent.pid, "total"), 55)
+                self.assertNotIn(child, self.daemon.pids())
+
+    def test_a_process_that_closes_all_its_descriptors_lives_on(self):
+        peer = self.holder(size=4096)
+        peer("close")
+        peer("alloc 0 dram 0x2000 10")
+        self.stays_for_a_while(peer, 4106)
+        self.assertEqual(peer("exec"), "again")
+        self.wait_gone(peer.pid)
+
+    def stays_for_a_while(self, peer, size):
+        """So long that all that looks after the process has looked."""
+        end = time.monotonic() + 1.5
+        while time.monotonic() < end:
+            self.assertEqual(self.daemon.value("pids", peer.pid, "dram"), size)
+            time.sleep(0.05)
+
+    def test_a_silent_raw_child_does_not_stand_for_its_parent(self):
         parent = self.holder(size=4096)
-        parent("fork")
-        parent("exec")
+        parent("fork raw silent")
+        self.stays_for_a_while(parent, 4096)
+        parent.kill()
         self.wait_gone(parent.pid)
 
 

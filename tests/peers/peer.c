@@ -266,7 +266,8 @@ static void do_thread(struct words *w)
 		pthread_join(thread, NULL);
 }
 
-/* fork [raw]: a child that takes commands through "child ..."; raw goes round libc */
+/* fork [raw] [silent]: a child that takes commands through "child ..."; raw goes round libc, a
+ * silent one takes none and does not end when its parent calls exec. */
 static void do_fork(struct words *w)
 {
 	int pair[2];
@@ -274,9 +275,12 @@ static void do_fork(struct words *w)
 		answer("error busy");
 		return;
 	}
-	child_pid = w->count > 1 ? (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) : fork();
+	child_pid =
+		strstr(w->rest, "raw") ? (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) : fork();
 	if (child_pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		while (strstr(w->rest, "silent"))
+			pause();
 		dup2(pair[1], 0);
 		dup2(pair[1], 1);
 		close(pair[0]);
@@ -311,6 +315,15 @@ static void do_wait(struct words *w)
 	child_fd = -1;
 	waitpid(child_pid, &status, 0);
 	answer("ok %d", status);
+}
+
+/* As a host does that does not know what it has open. */
+static void do_close(struct words *w)
+{
+	(void)w;
+	for (int fd = 3; fd < 256; fd++)
+		close(fd);
+	answer("ok");
 }
 
 static void do_exec(struct words *w)
@@ -374,6 +387,7 @@ static const struct command {
 	{"thread", do_thread}, {"fork", do_fork},         {"child", do_child},
 	{"wait", do_wait},     {"exec", do_exec},         {"pid", do_pid},
 	{"tell", do_tell},     {"exit", do_exit},         {"quit", do_quit},
+	{"close", do_close},
 };
 
 static void run_line(char *line)

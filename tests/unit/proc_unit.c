@@ -3,6 +3,9 @@
 #include "proc.h"
 #include "unit.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
 
 #define PID 42
 
@@ -330,6 +333,50 @@ static void an_inode_is_found_among_the_mappings(void **state)
 	assert_false(proc_maps_inode(root, PID, 205));
 }
 
+static bool becomes_gone(int memory)
+{
+	for (int i = 0; i < 50000 && !proc_memory_is_gone(memory); i++)
+		g_usleep(200);
+	return proc_memory_is_gone(memory);
+}
+
+/* The process is the same after it. */
+static void an_address_space_goes_with_an_exec(void **state)
+{
+	int go[2], memory, own;
+	pid_t child;
+
+	(void)state;
+	assert_int_equal(pipe2(go, O_CLOEXEC), 0);
+	child = fork();
+	if (child == 0) {
+		char byte;
+
+		close(go[1]);
+		if (read(go[0], &byte, 1) == 0)
+			execl("/bin/sleep", "sleep", "600", NULL);
+		_exit(1);
+	}
+	memory = proc_memory_open("/proc", child);
+	own = proc_memory_open("/proc", getpid());
+	assert_true(memory >= 0 && own >= 0);
+	assert_false(proc_memory_is_gone(memory));
+	close(go[1]);
+	assert_true(becomes_gone(memory));
+	close(memory);
+	memory = proc_memory_open("/proc", child);
+	assert_false(proc_memory_is_gone(memory));
+	kill(child, SIGKILL);
+	assert_true(becomes_gone(memory));
+	waitpid(child, NULL, 0);
+	assert_false(proc_memory_is_gone(own));
+	close(memory);
+	close(own);
+	close(go[0]);
+	assert_int_equal(proc_memory_open("/proc", child), -1);
+	assert_false(proc_memory_is_gone(-1));
+}
+
 static void our_own_start_is_before_now_and_never_wanders(void **state)
 {
 	uint64_t ticks = 0, again = 0;
@@ -364,6 +411,7 @@ int main(void)
 		TEST(what_is_no_cgroup_is_not_known),
 		TEST(a_cgroup_may_be_as_long_as_a_path),
 		TEST(an_inode_is_found_among_the_mappings),
+		TEST(an_address_space_goes_with_an_exec),
 		TEST(our_own_start_is_before_now_and_never_wanders),
 	};
 
