@@ -9,7 +9,6 @@
 #include "internal.h"
 #include <pthread.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #define RANGES_MAX 4352 /* all shards with their indexes, all overflow blocks, and some */
@@ -103,7 +102,12 @@ void ttmem__private_inherit(bool wanted)
 /* Before a start: what is listed then was listed by a parent. */
 void ttmem__private_forget(void)
 {
-	memset(ranges, 0, sizeof ranges);
+	for (size_t i = 0; i < RANGES_MAX; i++) {
+		if (!__atomic_load_n(&ranges[i].start, __ATOMIC_RELAXED))
+			continue;
+		__atomic_store_n(&ranges[i].bytes, 0, __ATOMIC_RELAXED);
+		__atomic_store_n(&ranges[i].start, NULL, __ATOMIC_RELAXED);
+	}
 }
 
 /* When the library is unloaded and nobody is in a call. */

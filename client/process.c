@@ -27,7 +27,8 @@ bool ttmem__have_thread_key;
 bool ttmem__loaded;
 struct client *ttmem__abandoned;
 
-/* The descriptors, in memory that a fork copies. */
+/* The descriptors, in memory that a fork copies. The number is written last, and -1 first: a fork
+ * of another thread may come in between. */
 static struct noted {
 	int fd;
 	dev_t device;
@@ -42,23 +43,26 @@ static __thread struct {
 } kept;
 static unsigned int keepers; /* threads with such a fork under way */
 
-static struct noted note(int fd)
+static void note(struct noted *noted, int fd)
 {
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st))
-		return (struct noted){.fd = -1};
-	return (struct noted){fd, st.st_dev, st.st_ino};
+		return;
+	word_set(&noted->device, st.st_dev);
+	word_set(&noted->inode, st.st_ino);
+	__atomic_store_n(&noted->fd, fd, __ATOMIC_RELEASE);
 }
 
 /* Closes the descriptor if it still is what it was. */
 static bool noted_close(struct noted *noted)
 {
-	struct noted now = note(noted->fd);
-	int fd = noted->fd;
+	int fd = __atomic_load_n(&noted->fd, __ATOMIC_ACQUIRE);
+	struct stat st;
 
-	noted->fd = -1;
-	if (now.fd < 0 || now.device != noted->device || now.inode != noted->inode)
+	__atomic_store_n(&noted->fd, -1, __ATOMIC_RELEASE);
+	if (fd < 0 || fstat(fd, &st) || st.st_dev != word_get(&noted->device) ||
+	    st.st_ino != word_get(&noted->inode))
 		return false;
 	close(fd);
 	return true;
@@ -70,14 +74,16 @@ void ttmem__descriptors_close(void)
 {
 	if (noted_close(&noted_memfd))
 		noted_close(&noted_eventfd);
+	else
+		word_set(&noted_eventfd.fd, -1);
 	noted_close(&noted_socket);
 }
 
 void ttmem__descriptors_note(const struct client *client)
 {
-	noted_memfd = note(client->memfd);
-	noted_eventfd = note(client->eventfd);
-	noted_socket = note(client->socket);
+	note(&noted_memfd, client->memfd);
+	note(&noted_eventfd, client->eventfd);
+	note(&noted_socket, client->socket);
 }
 
 static uint64_t now_ns(void)
@@ -197,7 +203,6 @@ static void after_fork_in_child(void)
 		finish_for_nobody(client);
 	memset(&kept, 0, sizeof kept);
 	keepers = 0;
-	ttmem__private_forget();
 	ttmem__descriptors_close();
 }
 

@@ -54,7 +54,7 @@ static void *change(void *arg)
 		ttmem_free(0, TTMEM_L1, i % 7);
 	}
 	__atomic_fetch_add(&done, 1, __ATOMIC_ACQ_REL);
-	while (done)
+	while (__atomic_load_n(&done, __ATOMIC_ACQUIRE))
 		pause();
 	return arg;
 }
