@@ -5,6 +5,7 @@
 # make test     everything that must hold        make check   format, layers, static analysis
 # make bench    measure against baselines        make install DESTDIR= PREFIX=
 # make deps     install what is needed (Debian)  make clean
+# make valgrind some of the client's units under valgrind
 #
 # SAN=address,undefined or SAN=thread builds and tests under sanitizers, in a directory of its own.
 
@@ -47,7 +48,7 @@ LIBS := $(BUILD)/libttmem.a $(BUILD)/libttmem.so
 SOURCES := $(wildcard client/*.[ch] collector/*.[ch] fs/*.[ch] tools/*.[ch] tools/sim/*.[ch] bench/*.[ch] \
 	tests/unit/*.[ch] tests/peers/*.[ch] tests/plugin/*.c tests/fuzz/*.[ch])
 
-.PHONY: all lib daemon deps demo test unit fuzz fuzz-corpus compat mount-test metal-test doc-test san-test check bench install clean format
+.PHONY: all lib daemon deps demo test unit fuzz fuzz-corpus compat mount-test metal-test doc-test san-test valgrind check bench install clean format
 
 all: lib daemon $(TOOLS)
 
@@ -119,6 +120,15 @@ san-test:
 	@tools/deps.sh test
 	$(MAKE) -s -j$$(nproc) all $(UNITS) $(FUZZERS) $(PEERS)
 	G_SLICE=always-malloc TTMEM_TEST_SLOWNESS=4 $(MAKE) unit fuzz-corpus mount-test
+
+# Valgrind's word on the client, which is all it can run of us: it has no pidfd_open().
+VALGRIND_UNITS := $(addprefix $(BUILD)/tests/unit/,alone_unit cancel_unit closing_unit hello_unit \
+	limits_unit pages_unit stress_unit)
+valgrind:
+	@tools/deps.sh test
+	@$(MAKE) --no-print-directory -s -j$$(nproc) $(VALGRIND_UNITS)
+	@set -e; for unit in $(VALGRIND_UNITS); do \
+		echo "$$unit"; valgrind -q --error-exitcode=9 --fair-sched=yes $$unit; done
 
 bench:
 	@tools/deps.sh test

@@ -36,6 +36,7 @@ g++ command:g++
 cmake command:cmake
 patch command:patch
 jq command:jq
+valgrind command:valgrind
 python3-jsonschema file:/usr/lib/python3/dist-packages/jsonschema/__init__.py
 '
 # Of these only one program is wanted. Their packages start services, and again after each boot, so

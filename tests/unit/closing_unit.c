@@ -181,7 +181,7 @@ static void a_call_after_vfork_is_the_parents(void)
 {
 	pid_t child;
 
-	if (UNDER_TSAN)
+	if (UNDER_TSAN || RUNNING_ON_VALGRIND)
 		case_skip("the tool makes a fork of it");
 	assert_int_equal(ttmem_start(), 0);
 	ttmem_alloc(0, TTMEM_DRAM, 1, 10, NULL);
