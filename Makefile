@@ -112,6 +112,8 @@ doc-test: all
 	python3 tests/ledger_doc.py --self-test
 	python3 tests/paths_doc.py
 	python3 tests/paths_doc.py --self-test
+	python3 tests/host_doc.py
+	python3 tests/host_doc.py --self-test
 	tests/layers.sh --self-test
 
 # What sanitizers can watch: the units, and the daemon and its peers on real mounts. GLib hands list
