@@ -49,8 +49,6 @@ struct fs {
 	uint64_t text_bytes;
 	uint64_t requests;
 	struct eager eager;
-	uint64_t synced_ns;  /* when the sources were last brought up to date for a request... */
-	struct scope synced; /* ...and how far */
 	char *path;          /* of the mount */
 	gid_t metrics_group; /* who may read the metrics by process */
 	bool is_stuck;       /* a thread that works on it hangs: all of this must stay */
@@ -77,10 +75,9 @@ void fs_status(const struct fs *fs, struct status *status);
 
 struct fs *fs_of(fuse_req_t req);
 
-/* Brings the sources up to date, for what must be fresh; and for what may be a millisecond old:
- * times and sizes, and what a file is like when it begins to be followed. */
+/* Brings the sources up to date for what an inode shows. Before all that looks at sums: a failed
+ * request that is seen is reported with those who are known by then. */
 void fs_sync(struct fs *fs, uint64_t ino);
-void fs_sync_lately(struct fs *fs, uint64_t ino);
 struct reader fs_reader(fuse_req_t req);
 
 /* node.c */

@@ -5,8 +5,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define LATELY_NS 1000000u
-
 struct fs *fs_of(fuse_req_t req)
 {
 	return fuse_req_userdata(req);
@@ -14,24 +12,9 @@ struct fs *fs_of(fuse_req_t req)
 
 void fs_sync(struct fs *fs, uint64_t ino)
 {
-	fs->synced = tree_scope(ino);
-	fs->synced_ns = uv_hrtime();
-	model_sync(fs->model, &fs->synced);
-}
-
-static bool covers(const struct scope *done, const struct scope *asked)
-{
-	return done->serial == asked->serial ? done->is_list <= asked->is_list
-					     : !done->serial && !done->is_list;
-}
-
-/* grep -r and ls -l ask more than once for each file. */
-void fs_sync_lately(struct fs *fs, uint64_t ino)
-{
 	const struct scope scope = tree_scope(ino);
 
-	if (!covers(&fs->synced, &scope) || uv_hrtime() > fs->synced_ns + LATELY_NS)
-		fs_sync(fs, ino);
+	model_sync(fs->model, &scope);
 }
 
 struct reader fs_reader(fuse_req_t req)
@@ -149,7 +132,7 @@ static void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *i
 
 	(void)info;
 	if (!is_by_hand(req))
-		fs_sync_lately(fs, ino);
+		fs_sync(fs, ino);
 	if (tree_resolve(fs->model, ino, &spot)) {
 		if (!is_by_births(req) || !reply_dying_attr(req, ino))
 			fuse_reply_err(req, node_gone(fs, ino, &reader));
@@ -280,7 +263,7 @@ static void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info
 	int error;
 
 	if (!is_by_hand(req) && !news_is_followed(fs, ino))
-		fs_sync_lately(fs, ino);
+		fs_sync(fs, ino);
 	error = resolve(req, ino, &reader, &spot);
 	if (error)
 		fuse_reply_err(req, -error);

@@ -376,7 +376,6 @@ static unsigned int looks_for(struct kernel *kernel, ask_fn *ask, uint64_t ino)
 	struct fuse_req *req = req_new(kernel);
 	unsigned int before = kernel->world->looks;
 
-	kernel->fs.synced_ns = 0; /* long ago */
 	ask(kernel, req, ino);
 	assert_int_equal(req_end(req), 0);
 	return kernel->world->looks - before;
@@ -420,26 +419,35 @@ static void who_reads_of_one_process_has_the_others_left_alone(void **state)
 	assert_int_equal(looks_for(kernel, ask_readdir, TREE_ROOT_INO), 6);
 }
 
-/* ls -l asks more than once within a moment. */
-static void what_was_looked_at_just_now_is_not_looked_at_again_for_its_times(void **state)
+static void newcomer(struct world *world)
+{
+	struct process *process = world_process(world, 2, 1000);
+
+	world->on_sync = NULL;
+	world_hold(world, process, model_device_numbered(&world->model, 0), 0);
+	world_set(process, 0, TTMEM_DRAM, 4096, 1);
+}
+
+/* A failed request shows in sums, whoever looks at them: so nobody does before all are known who
+ * may have to be in the report. */
+static void who_has_just_come_is_in_the_report_of_a_failed_request(void **state)
 {
 	struct kernel *kernel = *state;
-	uint64_t file, other;
+	struct process *process = world_process(kernel->world, 1, 1000);
+	struct device *device = world_device(kernel->world, 0, 0xa, 1000);
+	struct fuse_req *req;
+	uint64_t ino;
 
-	populate(kernel->world);
-	file = kernel_walk(kernel, "pids/1/dram");
-	other = kernel_walk(kernel, "pids/2/dram");
-	assert_int_equal(looks_for(kernel, ask_getattr, file), 1);
-	kernel->fs.synced_ns = UINT64_MAX / 2; /* just now, and it stays so */
-	kernel->world->looks = 0;
-	for (int i = 0; i < 3; i++) {
-		struct fuse_req *req = req_new(kernel);
-
-		kernel->ops.getattr(req, file, NULL);
-		req_end(req);
-	}
-	assert_int_equal(kernel->world->looks, 0);
-	assert_int_equal(looks_for(kernel, ask_getattr, other), 1);
+	world_hold(kernel->world, process, device, 0);
+	ino = kernel_walk(kernel, "device0/oom");
+	kernel->world->on_sync = newcomer;
+	fake_of(process)->amounts[0][TTMEM_DRAM].failures = 1;
+	req = req_new(kernel);
+	kernel->ops.getattr(req, ino, NULL);
+	assert_int_equal(req_end(req), 0);
+	assert_non_null(device->oom);
+	assert_int_equal(device->oom->holder_count, 1);
+	assert_int_equal(device->oom->holders[0].pid, 2);
 }
 
 int main(void)
@@ -456,7 +464,7 @@ int main(void)
 		KERNEL_TEST(who_has_gone_is_stale_only_when_another_has_the_name),
 		KERNEL_TEST(what_has_gone_of_who_is_there_is_not_stale),
 		KERNEL_TEST(who_reads_of_one_process_has_the_others_left_alone),
-		KERNEL_TEST(what_was_looked_at_just_now_is_not_looked_at_again_for_its_times),
+		KERNEL_TEST(who_has_just_come_is_in_the_report_of_a_failed_request),
 	};
 
 	return RUN(tests);
