@@ -4,7 +4,6 @@
 #include "report.h"
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -30,8 +29,8 @@ static void debug(const char *what, int error)
 	const char *wanted = secure_getenv("TTMEM_DEBUG");
 
 	if (wanted && *wanted && *wanted != '0')
-		fprintf(stderr, "libttmem: %s: %s; this process is not tracked\n", what,
-			strerror(-error));
+		ttmem__say("libttmem: %s: %s; this process is not tracked\n", what,
+			   strerror(-error));
 }
 
 static bool environment_asks(void)
@@ -105,20 +104,23 @@ static int start_locked(struct client *client)
 	starts++;
 	client->handle_key = (uint32_t)starts * 2654435761u ^ (uint32_t)getpid() * 2246822519u;
 	__atomic_store_n(&client->epoch, starts, __ATOMIC_RELEASE);
-	ttmem__report_start();
 	return 0;
 }
 
 static int start_once(struct client *client)
 {
+	bool is_first;
 	int error = 0;
 
 	lock_take(&client->lock);
-	if (!client->epoch)
+	is_first = !client->epoch;
+	if (is_first)
 		error = start_locked(client);
 	__atomic_store_n(&asked_for, !error, __ATOMIC_RELAXED);
 	word_set(&ttmem__gate, error ? GATE_OFF : GATE_ON);
 	lock_give(&client->lock);
+	if (is_first && !error)
+		ttmem__report_start();
 	return error;
 }
 

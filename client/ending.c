@@ -5,9 +5,9 @@
 #include <ctype.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -16,8 +16,10 @@
 #define INTERVAL_MIN_MS 100
 #define INTERVAL_MAX_MS (24 * 3600 * 1000)
 #define STACK_BYTES     (128u << 10)
+#define SECOND_NS       1000000000
 
-static bool ending; /* the process's end has begun */
+static bool ending;  /* the process's end has begun */
+static bool at_exit; /* it was asked for at the start, and there was a stderr */
 
 bool ttmem__report_asked(void)
 {
@@ -37,35 +39,44 @@ static long interval_ms(void)
 		return 0;
 	ms = strtol(wanted, &end, 10);
 	if (*end || !isdigit((unsigned char)*wanted)) {
-		fprintf(stderr,
-			"libttmem: TTMEM_REPORT=%s is neither \"exit\" nor a number of "
-			"milliseconds; reporting at exit\n",
-			wanted);
+		ttmem__say("libttmem: TTMEM_REPORT=%s is neither \"exit\" nor a number of "
+			   "milliseconds; reporting at exit\n",
+			   wanted);
 		return 0;
 	}
 	return ms < INTERVAL_MIN_MS ? INTERVAL_MIN_MS : ms > INTERVAL_MAX_MS ? INTERVAL_MAX_MS : ms;
 }
 
-static double seconds(const struct timespec *time)
+static int64_t now_ns(void)
 {
-	return (double)time->tv_sec + (double)time->tv_nsec / 1e9;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * SECOND_NS + now.tv_nsec;
 }
 
+static void sleep_until(int64_t ns)
+{
+	const struct timespec time = {.tv_sec = ns / SECOND_NS, .tv_nsec = ns % SECOND_NS};
+
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, NULL) == EINTR)
+		;
+}
+
+/* Lines that were missed, because the process was stopped or its reader slow, stay away. */
 static void *report_now_and_then(void *argument)
 {
-	long ms = (long)(intptr_t)argument;
-	struct timespec start, next;
+	int64_t interval_ns = (intptr_t)argument * 1000000;
+	int64_t start_ns = now_ns(), next_ns = start_ns;
 
-	clock_gettime(CLOCK_MONOTONIC, &start);
-	for (next = start;;) {
-		next.tv_nsec += ms % 1000 * 1000000;
-		next.tv_sec += ms / 1000 + next.tv_nsec / 1000000000;
-		next.tv_nsec %= 1000000000;
-		while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL) == EINTR)
-			;
+	for (;;) {
+		next_ns += interval_ns;
+		if (next_ns < now_ns())
+			next_ns = now_ns() + interval_ns;
+		sleep_until(next_ns);
 		if (__atomic_load_n(&ending, __ATOMIC_RELAXED))
 			return NULL;
-		ttmem__report_line(STDERR_FILENO, seconds(&next) - seconds(&start));
+		ttmem__report_line(STDERR_FILENO, (double)(next_ns - start_ns) / SECOND_NS);
 	}
 }
 
@@ -96,16 +107,24 @@ static void thread_start(long ms)
 	if (!error)
 		pthread_setname_np(thread, "ttmem-report");
 	else
-		fprintf(stderr, "libttmem: no thread for TTMEM_REPORT: %s; reporting at exit\n",
-			strerror(error));
+		ttmem__say("libttmem: no thread for TTMEM_REPORT: %s; reporting at exit\n",
+			   strerror(error));
 	pthread_attr_destroy(&attr);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
+/* What is opened under its number when there is none at the start is the host's own file. */
+static bool have_stderr(void)
+{
+	return fcntl(STDERR_FILENO, F_GETFD) >= 0;
+}
+
 void ttmem__report_start(void)
 {
-	long ms = ttmem__report_asked() ? interval_ms() : 0;
+	bool asked = ttmem__report_asked() && have_stderr();
+	long ms = asked ? interval_ms() : 0;
 
+	__atomic_store_n(&at_exit, asked, __ATOMIC_RELAXED);
 	if (ms)
 		thread_start(ms);
 }
@@ -115,8 +134,12 @@ void ttmem__report_start(void)
 static __attribute__((destructor)) void report_at_exit(void)
 {
 	const struct client *client = __atomic_load_n(&ttmem__client, __ATOMIC_ACQUIRE);
+	int cancel;
 
 	__atomic_store_n(&ending, true, __ATOMIC_RELAXED);
-	if (client && client->epoch && ttmem__report_asked())
-		ttmem__report_table(STDERR_FILENO, true);
+	if (!client || !client->epoch || !__atomic_load_n(&at_exit, __ATOMIC_RELAXED))
+		return;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	ttmem__report_table(STDERR_FILENO, true);
+	pthread_setcancelstate(cancel, NULL);
 }

@@ -250,6 +250,22 @@ int ttmem__report_line(int fd, double age_sec)
 	return text_end(&text, fd);
 }
 
+void ttmem__say(const char *format, ...)
+{
+	char line[256];
+	struct text text = {.bytes = line};
+	va_list args;
+	int length;
+
+	va_start(args, format);
+	length = vsnprintf(line, sizeof line, format, args);
+	va_end(args);
+	if (length >= (int)sizeof line)
+		line[sizeof line - 2] = '\n';
+	text.length = strlen(line);
+	write_quietly(STDERR_FILENO, &text);
+}
+
 int ttmem_report(int fd)
 {
 	int saved = errno;
