@@ -168,7 +168,7 @@ static int reading, telling;
 static pid_t begin(int (*program)(void), const char *report, bool read_it)
 {
 	int out[2], in[2];
-	char number[8];
+	char number[16];
 	pid_t child;
 	int i = 0;
 
