@@ -44,10 +44,11 @@ static inline uint8_t *directory_cell(const struct client *client, struct key ke
 	return &client->directory[key.hash >> 32 >> client->directory_shift];
 }
 
-/* The key's byte. With a shard taken, so that the directory stays. */
+/* The key's byte. With a shard taken, so that the directory stays. Acquired, as it was released by
+ * the shard that entered itself: whoever sees the number must find the shard. */
 static inline uint8_t directory_look(const struct client *client, struct key key)
 {
-	return __atomic_load_n(directory_cell(client, key), __ATOMIC_RELAXED);
+	return __atomic_load_n(directory_cell(client, key), __ATOMIC_ACQUIRE);
 }
 
 /* With our shard taken: true if we are alone in the cell, or enter it as the first. */
@@ -59,7 +60,7 @@ static inline bool directory_enter(const struct client *client, const struct sha
 	uint8_t seen = __atomic_load_n(cell, __ATOMIC_RELAXED);
 
 	if (unlikely(!seen))
-		return __atomic_compare_exchange_n(cell, &seen, mine, false, __ATOMIC_RELAXED,
+		return __atomic_compare_exchange_n(cell, &seen, mine, false, __ATOMIC_RELEASE,
 						   __ATOMIC_RELAXED);
 	return seen == mine;
 }
@@ -71,11 +72,11 @@ static inline uint8_t directory_join(const struct client *client, const struct s
 {
 	uint8_t *cell = directory_cell(client, key);
 	uint8_t mine = (uint8_t)(own->number + 1);
-	uint8_t seen = __atomic_load_n(cell, __ATOMIC_RELAXED);
+	uint8_t seen = __atomic_load_n(cell, __ATOMIC_ACQUIRE);
 
 	while (seen != mine && seen != CELL_MANY)
 		if (__atomic_compare_exchange_n(cell, &seen, seen ? CELL_MANY : mine, false,
-						__ATOMIC_RELAXED, __ATOMIC_RELAXED))
+						__ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 			return seen ? seen : mine;
 	return seen;
 }
