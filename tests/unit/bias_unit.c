@@ -262,13 +262,13 @@ static void visit_all_the_time(unsigned int visitors, uint64_t turns)
 static void visitors_and_the_own_thread_exclude_each_other(void)
 {
 	start();
-	visit_all_the_time(1, rounds(2000000));
+	visit_all_the_time(1, rounds(1000000));
 }
 
 static void several_visitors_exclude_each_other(void)
 {
 	start();
-	visit_all_the_time(4, rounds(500000));
+	visit_all_the_time(4, rounds(300000));
 }
 
 /* Then nobody but time can make the fence, and each shard becomes shared once for all. */
@@ -277,7 +277,7 @@ static void membarrier_may_be_denied_later(void)
 	start_with_membarrier();
 	work(CALM_CALLS);
 	membarrier_deny();
-	visit_all_the_time(2, rounds(500000));
+	visit_all_the_time(2, rounds(300000));
 	assert_false(ttmem__client->fenceless);
 	work(2 * CALM_CALLS);
 	assert_true(is_shared(0));

@@ -138,6 +138,9 @@ static int program_looks_at_the_thread(void)
 	file = fopen(path, "r");
 	while (file && !blocked && fgets(line, sizeof line, file))
 		sscanf(line, "SigBlk: %llx", &blocked);
+	if (file)
+		fclose(file);
+	closedir(tasks);
 	return blocked >> (SIGTERM - 1) & blocked >> (SIGPROF - 1) & 1 ? STATUS : 1;
 }
 
