@@ -103,7 +103,7 @@ static void no_page_is_to_be_dumped(void)
 			 mappings(client->header, size));
 	assert_int_equal(mappings_with(client->header, size, " dc"),
 			 mappings(client->header, size));
-	assert_int_equal(mappings_with(client->shards[0]->index.slots, 4096, " dd"), 1);
+	assert_int_equal(mappings_with(client->shards[0]->index.groups, 4096, " dd"), 1);
 	assert_int_equal(mappings_with(client->shards[0], 4096, " dd"), 1);
 }
 
