@@ -29,7 +29,8 @@ static int connect_to(const char *path)
 }
 
 /* Who listens there gets to write to the ledger. Below /run only root can make a socket; a place
- * that the environment names may be a stranger's, in whose environment root runs us with sudo -E. */
+ * that the environment names may be a stranger's, in whose environment root runs us with sudo -E.
+ */
 static int connect_to_own(const char *path)
 {
 	int fd = connect_to(path);

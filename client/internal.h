@@ -128,7 +128,7 @@ extern __thread struct thread ttmem__thread;
 /* process.c */
 extern pthread_key_t ttmem__thread_key; /* its destructor is ttmem__thread_ends() */
 extern bool ttmem__have_thread_key;
-extern bool ttmem__loaded; /* the library's constructor has run */
+extern bool ttmem__loaded;              /* the library's constructor has run */
 extern struct client *ttmem__abandoned; /* only good for the call that a fork has interrupted */
 void ttmem__descriptors_note(const struct client *client);
 void ttmem__descriptors_close(void);

@@ -180,27 +180,31 @@ static void after_fork_in_parent(void)
 }
 
 /* There is one thread now, which may hold any of the locks or wait for one: it can have them all.
- * The pages stay for good, because nothing says when the call has ended. */
+ * The pages stay for good, because nothing says when the call has ended. Should there be no memory
+ * for zeros, the call ends in the parent's ledger. */
 static void finish_for_nobody(struct client *client)
 {
-	mmap(client->header, ledger_file_size(client->capacity), PROT_READ | PROT_WRITE,
-	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+	(void)mmap(client->header, ledger_file_size(client->capacity), PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 	client->lock = client->search_lock = client->chunk_lock = (struct lock){0};
 	for (uint32_t i = 0; i < client->nshards; i++) {
 		client->shards[i]->lock = (struct lock){0};
 		client->shards[i]->inside = 0;
 	}
-	client->epoch = 0;
-	ttmem__abandoned = client;
 }
 
-/* Another thread's fork may have made the pages come here: then they are in nobody's way. */
+/* If the state is not zero, it was kept for this child, or for that of another thread's fork at the
+ * same time: then nothing is known of the other pages, and nobody needs them. */
 static void after_fork_in_child(void)
 {
 	struct client *client = ttmem__client;
 
-	if (keepers && client && client->epoch)
-		finish_for_nobody(client);
+	if (kept.client)
+		finish_for_nobody(kept.client);
+	if (client && client->epoch) {
+		client->epoch = 0;
+		ttmem__abandoned = client;
+	}
 	memset(&kept, 0, sizeof kept);
 	keepers = 0;
 	ttmem__descriptors_close();
