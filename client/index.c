@@ -56,9 +56,11 @@ bool ttmem__index_grow(const struct client *client, struct shard *shard)
 	struct index old = shard->index;
 	uint32_t groups = old.groups ? (old.mask + 1) * 2 : FIRST_GROUPS;
 	size_t bytes = (size_t)groups * sizeof(struct group);
-	struct index grown = {.groups = ttmem__private_pages(bytes), .mask = groups - 1};
+	struct index grown = {.mask = groups - 1};
 	int saved = errno;
 
+	grown.groups = ttmem__private_pages(bytes);
+	errno = saved;
 	if (!grown.groups)
 		return false;
 	if (bytes >= HUGE_BYTES)
