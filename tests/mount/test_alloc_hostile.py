@@ -210,7 +210,8 @@ class Descriptors(Attack):
             link.sendall((b"", GARBAGE, self.event(ALLOC, 1, 1), message(128, QUERY))[number % 4])
             link.close()
         eventually(lambda: self.status("connections") == 1)
-        eventually(lambda: self.descriptors() == before)
+        # Something else that the daemon did may have been under way before.
+        eventually(lambda: self.descriptors() <= before)
         keeper.close()
         eventually(lambda: not self.daemon.exists("pids", os.getpid()))
 

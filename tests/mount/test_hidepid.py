@@ -124,7 +124,9 @@ class Checks:
 
     def test_what_is_for_all_names_no_process_of_another(self):
         self.daemon.text("summary")  # its length and time are known to the daemon now
-        self.holder(user=STRANGER).kill()
+        holder = self.holder(user=STRANGER)
+        eventually(lambda: self.daemon.exists("pids", holder.pid), "its coming")
+        holder.kill()
         eventually(lambda: len(self.daemon.table("exited")), "its end")
         self.assertEqual(self.leaks(NOBODY) - self.may_be_seen(), set())
         names = {part for _, part in self.leaks(MEMBER)}

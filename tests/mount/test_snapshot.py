@@ -184,6 +184,11 @@ class Crowds(Snapshots):
         crowd = Program(self.daemon.program("crowd"), CROWD, 0, KINDS.index("dram"), 4096,
                         TTMEM_SOCKET=self.daemon.socket)
         members = {int(line) for line in crowd.lines_until("ready")}
+
+        def missing():
+            return members - {p["pid"] for p in self.snapshot()["processes"]}
+
+        eventually(lambda: not missing(), "all of the crowd")
         stop = threading.Event()
 
         def churn():
@@ -196,7 +201,7 @@ class Crowds(Snapshots):
         try:
             for _ in range(15):
                 snapshot = self.snapshot()
-                self.assertLessEqual(members, {p["pid"] for p in snapshot["processes"]})
+                self.assertEqual(members - {p["pid"] for p in snapshot["processes"]}, set())
                 self.assertSumsAgree(snapshot)
         finally:
             stop.set()

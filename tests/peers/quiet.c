@@ -87,19 +87,21 @@ static void on_call(int signal, siginfo_t *info, void *context)
  * which maps memory. */
 static int filter(int threads)
 {
-	unsigned int only_many[] = {SYS_futex,  SYS_madvise,    SYS_mmap,
-				    SYS_munmap, SYS_membarrier, SYS_clock_nanosleep};
+	unsigned int only_many[] = {SYS_futex,         SYS_madvise,    SYS_mmap,
+				    SYS_munmap,        SYS_membarrier, SYS_clock_nanosleep,
+				    SYS_rt_sigprocmask};
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ, SYS_read, 13, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ, SYS_exit_group, 12, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ, SYS_rt_sigreturn, 11, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ, only_many[0], 10, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ, only_many[1], 9, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ, only_many[2], 8, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ, only_many[3], 7, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ, only_many[4], 6, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ, only_many[5], 5, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ, SYS_read, 14, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ, SYS_exit_group, 13, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ, SYS_rt_sigreturn, 12, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ, only_many[0], 11, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ, only_many[1], 10, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ, only_many[2], 9, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ, only_many[3], 8, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ, only_many[4], 7, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ, only_many[5], 6, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ, only_many[6], 5, 0),
 		BPF_JUMP(BPF_JMP | BPF_JEQ, SYS_write, 0, 5),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ, 1, 2, 0),
@@ -110,7 +112,7 @@ static int filter(int threads)
 	};
 	struct sock_fprog program = {sizeof(code) / sizeof(*code), code};
 
-	for (int i = 0; threads == 1 && i < 6; i++)
+	for (int i = 0; threads == 1 && i < 7; i++)
 		code[4 + i].k = SYS_read;
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC,
