@@ -10,12 +10,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #define INTERVAL_MIN_MS 100
 #define INTERVAL_MAX_MS (24 * 3600 * 1000)
-#define STACK_BYTES     (128u << 10)
+#define STACK_BYTES     (1u << 20) /* the host's exit handlers may run there */
 #define SECOND_NS       1000000000
 
 static bool ending;  /* the process's end has begun */
@@ -55,12 +56,40 @@ static int64_t now_ns(void)
 	return now.tv_sec * SECOND_NS + now.tv_nsec;
 }
 
-static void sleep_until(int64_t ns)
+/* A process whose main thread has ended goes on until its last thread ends, and that must not be
+ * ours. The main thread stays as a zombie until then. */
+static bool nobody_else_is_left(void)
 {
-	const struct timespec time = {.tv_sec = ns / SECOND_NS, .tv_nsec = ns % SECOND_NS};
+	char stat_line[256], *state;
+	struct stat tasks;
+	ssize_t length;
+	int fd;
 
-	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, NULL) == EINTR)
-		;
+	if (stat("/proc/self/task", &tasks) || tasks.st_nlink != 2 + 2)
+		return false;
+	fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	length = read(fd, stat_line, sizeof stat_line - 1);
+	close(fd);
+	stat_line[length > 0 ? length : 0] = 0;
+	state = strrchr(stat_line, ')');
+	return state && strncmp(state, ") Z", 3) == 0;
+}
+
+/* False: the process ends. */
+static bool sleep_until(int64_t end_ns)
+{
+	for (int64_t ns = now_ns(); ns < end_ns; ns = now_ns()) {
+		int64_t next_ns = end_ns - ns < SECOND_NS ? end_ns : ns + SECOND_NS;
+		const struct timespec next = {.tv_sec = next_ns / SECOND_NS,
+					      .tv_nsec = next_ns % SECOND_NS};
+
+		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL);
+		if (__atomic_load_n(&ending, __ATOMIC_RELAXED) || nobody_else_is_left())
+			return false;
+	}
+	return true;
 }
 
 /* Lines that were missed, because the process was stopped or its reader slow, stay away. */
@@ -73,8 +102,7 @@ static void *report_now_and_then(void *argument)
 		next_ns += interval_ns;
 		if (next_ns < now_ns())
 			next_ns = now_ns() + interval_ns;
-		sleep_until(next_ns);
-		if (__atomic_load_n(&ending, __ATOMIC_RELAXED))
+		if (!sleep_until(next_ns))
 			return NULL;
 		ttmem__report_line(STDERR_FILENO, (double)(next_ns - start_ns) / SECOND_NS);
 	}

@@ -5,6 +5,7 @@
 #include "report_text.h"
 #include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -119,6 +120,14 @@ static int program_stays(void)
 	return STATUS;
 }
 
+/* All that is left is the thread that reports. */
+static int program_ends_its_threads(void)
+{
+	hold_and_free();
+	atexit(free_the_rest);
+	pthread_exit(NULL);
+}
+
 /* The other one, with all signals blocked. */
 static int program_looks_at_the_thread(void)
 {
@@ -152,12 +161,19 @@ static int program_opens_a_file(void)
 }
 
 static int (*const programs[])(void) = {
-	program_holds,          program_frees_all,
-	program_frees_at_exit,  program_does_not_call,
-	program_forks,          program_forks_a_child_that_does_not_call,
-	program_leaves_at_once, program_forgets_its_environment,
-	program_keeps_errno,    program_finds_it_off,
-	program_stays,          program_looks_at_the_thread,
+	program_holds,
+	program_frees_all,
+	program_frees_at_exit,
+	program_does_not_call,
+	program_forks,
+	program_forks_a_child_that_does_not_call,
+	program_leaves_at_once,
+	program_forgets_its_environment,
+	program_keeps_errno,
+	program_finds_it_off,
+	program_stays,
+	program_ends_its_threads,
+	program_looks_at_the_thread,
 	program_opens_a_file,
 };
 
@@ -198,7 +214,7 @@ static pid_t begin(int (*program)(void), const char *report, bool read_it)
 	return child;
 }
 
-static void end(pid_t child)
+static void end(pid_t child, int status)
 {
 	size_t length = strlen(text);
 	ssize_t got;
@@ -208,13 +224,13 @@ static void end(pid_t child)
 		length += (size_t)got;
 	text[length] = 0;
 	close(reading);
-	assert_int_equal(case_wait(child), STATUS);
+	assert_int_equal(case_wait(child), status);
 }
 
 static void run(int (*program)(void), const char *report)
 {
 	text[0] = 0;
-	end(begin(program, report, true));
+	end(begin(program, report, true), STATUS);
 }
 
 static void at_exit_there_is_a_table(void)
@@ -344,8 +360,15 @@ static void lines_come_while_it_runs_and_the_table_at_exit(void)
 	}
 	assert_int_equal(count_of(" s; device 0 dram 1.00 MiB; device 7 l1 512 B trace 0 B\n"), 3);
 	assert_int_equal(count_of("ttmem: device memory"), 0);
-	end(child);
+	end(child, STATUS);
 	assert_int_equal(count_of("ttmem: device memory"), 1);
+}
+
+static void a_process_ends_with_the_hosts_last_thread(void)
+{
+	text[0] = 0;
+	end(begin(program_ends_its_threads, "100", true), 0);
+	assert_line("nothing is live: all that was allocated was freed");
 }
 
 static void no_signal_is_delivered_to_the_thread_that_reports(void)
@@ -367,6 +390,7 @@ int main(int argc, char **argv)
 		isolated(a_stderr_that_nobody_reads_ends_nothing),
 		isolated(a_file_that_is_no_stderr_is_left_alone),
 		isolated(lines_come_while_it_runs_and_the_table_at_exit),
+		isolated(a_process_ends_with_the_hosts_last_thread),
 		isolated(no_signal_is_delivered_to_the_thread_that_reports),
 	};
 
