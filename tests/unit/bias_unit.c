@@ -194,6 +194,64 @@ static void a_crowded_shard_is_shared_until_one_thread_is_left(void)
 	assert_all_is_freed(header);
 }
 
+#define SHARERS 6
+#define EACH    300
+
+static void share_one(struct crew *crew, unsigned int self)
+{
+	crew_pause(crew);
+	for (uint64_t i = 0; i < EACH; i++) {
+		ttmem_alloc(0, TTMEM_DRAM, i << 8 | self, 1, NULL);
+		ttmem_alloc(0, TTMEM_DRAM, i << 8 | 0xff, 1, NULL);
+		ttmem_free(0, TTMEM_DRAM, i << 8 | 0xff);
+	}
+	crew_pause(crew);
+}
+
+static void free_what_they_share(struct crew *crew, unsigned int self)
+{
+	(void)crew;
+	for (self = 0; self < SHARERS; self++)
+		for (uint64_t i = 0; i < EACH; i++)
+			ttmem_free(0, TTMEM_DRAM, i << 8 | self);
+}
+
+/* And a thread that comes when there is memory again has a shard, and knows of their buffers. */
+static void without_memory_for_a_second_shard_threads_share_the_first(void)
+{
+	struct rlimit limit;
+	struct crew crew;
+	rlim_t before;
+
+	if (RUNNING_ON_VALGRIND || UNDER_ASAN || UNDER_TSAN)
+		case_skip("the tool needs address space of its own");
+	start();
+	for (uint64_t i = 0; i < 5000; i++) /* so that no table has to grow */
+		ttmem_alloc(0, TTMEM_DRAM, 1ull << 40 | i, 1, NULL);
+	for (uint64_t i = 0; i < 5000; i++)
+		ttmem_free(0, TTMEM_DRAM, 1ull << 40 | i);
+	crew_begin(&crew, SHARERS, share_one);
+	crew_halt(&crew);
+	assert_int_equal(getrlimit(RLIMIT_AS, &limit), 0);
+	before = limit.rlim_cur;
+	limit.rlim_cur = 0;
+	assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+	crew_resume(&crew);
+	crew_halt(&crew);
+	limit.rlim_cur = before;
+	assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+	assert_int_equal(header->shards_used, 1);
+	assert_int_equal(shard_of(0)->users, SHARERS + 1);
+	assert_int_equal(totals_of(0, TTMEM_DRAM).live_buffers, SHARERS * EACH);
+	assert_records_are_sums(header);
+	crew_resume(&crew);
+	crew_end(&crew);
+	crew_run(&crew, 1, free_what_they_share);
+	assert_int_equal(header->shards_used, 2);
+	assert_int_equal(errors_now().unknown_frees + errors_now().untracked, 0);
+	assert_all_is_freed(header);
+}
+
 /* --- what an own thread and its visitors do at once --------------------------------------------
  */
 
@@ -293,6 +351,7 @@ int main(void)
 		isolated(a_visitor_waits_until_the_own_thread_is_out),
 		isolated(the_own_thread_steps_back_for_a_visitor),
 		isolated(a_crowded_shard_is_shared_until_one_thread_is_left),
+		isolated(without_memory_for_a_second_shard_threads_share_the_first),
 		isolated(visitors_and_the_own_thread_exclude_each_other),
 		isolated(several_visitors_exclude_each_other),
 		isolated(membarrier_may_be_denied_later),
