@@ -77,7 +77,7 @@ void ttmem__thread_ends(void *arg)
 	/* Until all is gone: a signal handler's call must find neither shard nor tags half way. */
 	thread->busy = 1;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	if (thread->shard && thread->epoch == client->epoch)
+	if (thread->shard && thread->epoch == word_get(&client->epoch))
 		ttmem__shard_leave(client, thread->shard);
 	ttmem__scopes_end(thread);
 	/* A later destructor of this thread may call again: it then takes a shard anew. */

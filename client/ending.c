@@ -165,7 +165,7 @@ static __attribute__((destructor)) void report_at_exit(void)
 	int cancel;
 
 	__atomic_store_n(&ending, true, __ATOMIC_RELAXED);
-	if (!client || !client->epoch || !__atomic_load_n(&at_exit, __ATOMIC_RELAXED))
+	if (!client || !word_get(&client->epoch) || !__atomic_load_n(&at_exit, __ATOMIC_RELAXED))
 		return;
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
 	ttmem__report_table(STDERR_FILENO, true);

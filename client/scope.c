@@ -57,7 +57,7 @@ void ttmem__tag_push(const char *name)
 	uint32_t level;
 
 	if (unlikely(thread->busy)) {
-		ttmem__reentered(ttmem__client);
+		ttmem__reentered(__atomic_load_n(&ttmem__client, __ATOMIC_ACQUIRE));
 		return;
 	}
 	level = thread->depth++; /* also if nothing else works, so that the pops fit */
@@ -82,7 +82,7 @@ void ttmem__tag_pop(void)
 	struct thread *thread = &ttmem__thread;
 
 	if (unlikely(thread->busy)) {
-		ttmem__reentered(ttmem__client);
+		ttmem__reentered(__atomic_load_n(&ttmem__client, __ATOMIC_ACQUIRE));
 		return;
 	}
 	if (!thread->depth)

@@ -12,7 +12,7 @@
 
 struct shard *ttmem__reentered(const struct client *client)
 {
-	if (client && client->epoch)
+	if (client && word_get(&client->epoch))
 		word_count(&client->header->reentered);
 	return NULL;
 }
