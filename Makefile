@@ -46,9 +46,11 @@ SONAME := libttmem.so.$(SOVERSION)
 LIBS := $(BUILD)/libttmem.a $(BUILD)/libttmem.so
 
 SOURCES := $(wildcard client/*.[ch] collector/*.[ch] fs/*.[ch] tools/*.[ch] tools/sim/*.[ch] bench/*.[ch] \
-	tests/unit/*.[ch] tests/peers/*.[ch] tests/plugin/*.c tests/fuzz/*.[ch])
+	tests/unit/*.[ch] tests/peers/*.[ch] tests/plugin/*.c tests/fuzz/*.[ch] client/*.hpp \
+	tests/bindings/*.cpp)
 
-.PHONY: all lib daemon deps demo test unit fuzz fuzz-corpus compat mount-test metal-test doc-test san-test valgrind check bench install clean format
+.PHONY: all lib daemon deps demo test unit fuzz fuzz-corpus compat mount-test metal-test bindings-test \
+	doc-test san-test valgrind check bench install clean format
 
 all: lib daemon $(TOOLS)
 
@@ -64,7 +66,7 @@ demo:
 test:
 	@tools/deps.sh test
 	$(MAKE) -s -j$$(nproc) all $(UNITS) $(FUZZERS) $(PEERS) $(BENCHES)
-	$(MAKE) unit fuzz-corpus compat mount-test metal-test doc-test
+	$(MAKE) unit fuzz-corpus compat mount-test metal-test bindings-test doc-test
 
 unit: $(UNITS)
 	@set -e; for unit in $(UNITS); do echo "$$unit"; $$unit; done
@@ -102,6 +104,9 @@ mount-test: all compat $(PEERS)
 # client/tt-metal/ with a stand-in for TT-Metal: what the script makes of it, built and run.
 metal-test: all
 	python3 tests/tt-metal/run.py --build $(BUILD)
+
+bindings-test: lib
+	tests/bindings/hpp.sh $(BUILD)
 
 doc-test: all
 	tests/readme.sh $(BUILD)
@@ -152,7 +157,7 @@ install: all
 		$(DESTDIR)$(PREFIX)/share/ttmem/tt-metal
 	install -m 755 $(BUILD)/ttmemd $(DESTDIR)$(PREFIX)/sbin/
 	install -m 755 $(BUILD)/ttmem-sim $(DESTDIR)$(PREFIX)/bin/
-	install -m 644 client/ttmem.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 client/ttmem.h client/ttmem.hpp $(DESTDIR)$(PREFIX)/include/
 	install -m 644 $(BUILD)/libttmem.a $(DESTDIR)$(LIBDIR)/
 	install -m 755 $(BUILD)/$(SONAME) $(DESTDIR)$(LIBDIR)/
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libttmem.so

@@ -26,7 +26,7 @@ files() {
 	done
 }
 
-sources=$(files '*.c' '*.h')
+sources=$(files '*.c' '*.h' '*.cpp' '*.hpp')
 scripts=$(files '*.sh' .ci/run)
 
 format() {
