@@ -13,6 +13,9 @@ VERSION := $(shell cat VERSION)
 SOVERSION := 0
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
+# Where this machine's Python looks for packages below PREFIX, if it does.
+PYTHONDIR ?= $(or $(shell python3 -c 'import site; print(*(p for p in site.getsitepackages() \
+	if p.startswith("$(PREFIX)/lib/")))' 2>/dev/null | cut -d' ' -f1),$(PREFIX)/lib/python3/dist-packages)
 SAN ?=
 BUILD ?= build$(if $(SAN),/$(subst $(comma),-,$(SAN)))
 comma := ,
@@ -107,6 +110,7 @@ metal-test: all
 
 bindings-test: lib
 	tests/bindings/hpp.sh $(BUILD)
+	python3 tests/bindings/python_test.py $(BUILD)
 
 doc-test: all
 	tests/readme.sh $(BUILD)
@@ -154,7 +158,7 @@ install: all
 		client/ttmem.pc.in > $(BUILD)/ttmem.pc
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(LIBDIR)/pkgconfig \
 		$(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/share/man/man8 \
-		$(DESTDIR)$(PREFIX)/share/ttmem/tt-metal
+		$(DESTDIR)$(PREFIX)/share/ttmem/tt-metal $(DESTDIR)$(PYTHONDIR)/ttmem
 	install -m 755 $(BUILD)/ttmemd $(DESTDIR)$(PREFIX)/sbin/
 	install -m 755 $(BUILD)/ttmem-sim $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 client/ttmem.h client/ttmem.hpp $(DESTDIR)$(PREFIX)/include/
@@ -162,6 +166,8 @@ install: all
 	install -m 755 $(BUILD)/$(SONAME) $(DESTDIR)$(LIBDIR)/
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libttmem.so
 	install -m 644 $(BUILD)/ttmem.pc $(DESTDIR)$(LIBDIR)/pkgconfig/
+	install -m 644 client/python/ttmem/*.py client/python/ttmem/py.typed \
+		$(DESTDIR)$(PYTHONDIR)/ttmem/
 	install -m 644 docs/man/ttmemd.8 $(DESTDIR)$(PREFIX)/share/man/man8/
 	install -m 644 docs/snapshot.schema.json $(DESTDIR)$(PREFIX)/share/ttmem/
 	install -m 755 client/tt-metal/integrate $(DESTDIR)$(PREFIX)/share/ttmem/tt-metal/

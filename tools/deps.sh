@@ -20,6 +20,7 @@ fuse3 command:fusermount3
 need_test='
 libcmocka-dev module:cmocka
 python3 command:python3
+mypy command:mypy
 clang command:clang
 clang-format command:clang-format
 clang-tidy command:clang-tidy
@@ -32,6 +33,7 @@ util-linux command:setpriv
 procps command:pgrep
 man-db command:man
 groff command:groff
+mandoc command:mandoc
 g++ command:g++
 cmake command:cmake
 patch command:patch
