@@ -16,6 +16,7 @@ LIBDIR ?= $(PREFIX)/lib
 # Where this machine's Python looks for packages below PREFIX, if it does.
 PYTHONDIR ?= $(or $(shell python3 -c 'import site; print(*(p for p in site.getsitepackages() \
 	if p.startswith("$(PREFIX)/lib/")))' 2>/dev/null | cut -d' ' -f1),$(PREFIX)/lib/python3/dist-packages)
+DOCDIR ?= $(PREFIX)/share/doc/ttmem
 SAN ?=
 BUILD ?= build$(if $(SAN),/$(subst $(comma),-,$(SAN)))
 comma := ,
@@ -50,7 +51,7 @@ LIBS := $(BUILD)/libttmem.a $(BUILD)/libttmem.so
 
 SOURCES := $(wildcard client/*.[ch] collector/*.[ch] fs/*.[ch] tools/*.[ch] tools/sim/*.[ch] bench/*.[ch] \
 	tests/unit/*.[ch] tests/peers/*.[ch] tests/plugin/*.c tests/fuzz/*.[ch] client/*.hpp \
-	tests/bindings/*.cpp)
+	tests/bindings/*.cpp examples/*/*.c examples/*/*.cpp)
 
 .PHONY: all lib daemon deps demo test unit fuzz fuzz-corpus compat mount-test metal-test bindings-test \
 	doc-test san-test valgrind check bench install clean format
@@ -113,7 +114,7 @@ bindings-test: lib
 	python3 tests/bindings/python_test.py $(BUILD)
 
 doc-test: all
-	tests/readme.sh $(BUILD)
+	tests/installed.sh $(BUILD)
 	python3 tests/abi.py $(BUILD)
 	python3 tests/abi.py $(BUILD) --self-test
 	tests/headers.sh
@@ -169,6 +170,9 @@ install: all
 	install -m 644 client/python/ttmem/*.py client/python/ttmem/py.typed \
 		$(DESTDIR)$(PYTHONDIR)/ttmem/
 	install -m 644 docs/man/ttmemd.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+	for language in c cxx python; do \
+		install -d $(DESTDIR)$(DOCDIR)/examples/$$language && \
+		install -m 644 examples/$$language/* $(DESTDIR)$(DOCDIR)/examples/$$language; done
 	install -m 644 docs/snapshot.schema.json $(DESTDIR)$(PREFIX)/share/ttmem/
 	install -m 755 client/tt-metal/integrate $(DESTDIR)$(PREFIX)/share/ttmem/tt-metal/
 	install -m 644 client/tt-metal/places.py client/tt-metal/ttmem.cmake client/tt-metal/*.[ch]pp \
