@@ -115,6 +115,7 @@ bindings-test: lib
 
 doc-test: all
 	tests/installed.sh $(BUILD)
+	python3 tests/blocks.py --self-test
 	python3 tests/abi.py $(BUILD)
 	python3 tests/abi.py $(BUILD) --self-test
 	tests/headers.sh

@@ -24,4 +24,5 @@ fi
 ttmemd --version | grep -q "^ttmemd $(cat VERSION)$"
 man -l "$TTMEM_ROOT/share/man/man8/ttmemd.8" | grep -q "exit"
 tests/examples.sh
+python3 tests/blocks.py README.md docs/instrument.md
 echo "installed: ok"
