@@ -95,9 +95,13 @@ def declarations(directory):
     """Functions, data, typedefs and macros with arguments: {name: as it is declared}."""
     header = os.path.join(directory, "ttmem.h")
     text = run(*compiler(directory), "-E", "-P", header)
-    text = re.sub(r"__attribute__\s*\(\(.*?\)\)(?=\s)", "", text, flags=re.S)
-    while "{" in text:
-        text = re.sub(r"\{[^{}]*\}", ";", text)
+    inner = r"\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)"  # parentheses in three levels
+    text = re.sub(rf"__attribute__\s*\({inner}\)", "", text)
+    text, bodies = re.subn(r"\{[^{}]*\}", ";", text)
+    while bodies:
+        text, bodies = re.subn(r"\{[^{}]*\}", ";", text)
+    if "{" in text or "}" in text:
+        raise ValueError(f"{header}: braces that do not match, after its bodies were taken out")
     found = {}
     for part in text.split(";"):
         part = re.sub(r"\b(extern|static|inline)\b", "", part)
