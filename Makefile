@@ -159,7 +159,7 @@ install: all
 	sed -e 's,@PREFIX@,$(PREFIX),' -e 's,@LIBDIR@,$(LIBDIR),' -e 's,@VERSION@,$(VERSION),' \
 		client/ttmem.pc.in > $(BUILD)/ttmem.pc
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(LIBDIR)/pkgconfig \
-		$(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/share/man/man8 \
+		$(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/share/man/man3 $(DESTDIR)$(PREFIX)/share/man/man8 \
 		$(DESTDIR)$(PREFIX)/share/ttmem/tt-metal $(DESTDIR)$(PYTHONDIR)/ttmem
 	install -m 755 $(BUILD)/ttmemd $(DESTDIR)$(PREFIX)/sbin/
 	install -m 755 $(BUILD)/ttmem-sim $(DESTDIR)$(PREFIX)/bin/
@@ -171,6 +171,10 @@ install: all
 	install -m 644 client/python/ttmem/*.py client/python/ttmem/py.typed \
 		$(DESTDIR)$(PYTHONDIR)/ttmem/
 	install -m 644 docs/man/ttmemd.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+	install -m 644 docs/man/*.3 $(DESTDIR)$(PREFIX)/share/man/man3/
+	for names in ttmem_free:ttmem_alloc ttmem_free_handle:ttmem_alloc_handle \
+		ttmem_tag_pop:ttmem_tag_push TTMEM_TAG_SCOPE:ttmem_tag_push; do \
+		ln -sf $${names#*:}.3 $(DESTDIR)$(PREFIX)/share/man/man3/$${names%:*}.3; done
 	for language in c cxx python; do \
 		install -d $(DESTDIR)$(DOCDIR)/examples/$$language && \
 		install -m 644 examples/$$language/* $(DESTDIR)$(DOCDIR)/examples/$$language; done

@@ -67,6 +67,8 @@ check_python() {
 
 check_man() {
 	warnings=$(man --warnings -l docs/man/*.? 2>&1 >/dev/null)
+	# mandoc would have ERRORS after EXAMPLES, as BSDs do.
+	warnings=$warnings$(mandoc -T lint -W warning docs/man/*.? 2>&1 | grep -v "order: Sh EXAMPLES")
 	[ -z "$warnings" ] || { echo "$warnings"; false; }
 }
 

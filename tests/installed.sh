@@ -25,4 +25,6 @@ ttmemd --version | grep -q "^ttmemd $(cat VERSION)$"
 man -l "$TTMEM_ROOT/share/man/man8/ttmemd.8" | grep -q "exit"
 tests/examples.sh
 python3 tests/blocks.py README.md docs/instrument.md
+python3 tests/man_doc.py
+python3 tests/man_doc.py --self-test
 echo "installed: ok"
