@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the wheel for pip. Nothing has to be fetched for it, so `pip install` works with no network.
+"""Makes the wheel for pip. Nothing has to be fetched for it, so pip needs no network.
 
 The hooks are PEP 517's; the version is the project's."""
 import base64
