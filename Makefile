@@ -177,7 +177,7 @@ install: all
 		ln -sf $${names#*:}.3 $(DESTDIR)$(PREFIX)/share/man/man3/$${names%:*}.3; done
 	for language in c cxx python; do \
 		install -d $(DESTDIR)$(DOCDIR)/examples/$$language && \
-		install -m 644 examples/$$language/* $(DESTDIR)$(DOCDIR)/examples/$$language; done
+		install -m 644 examples/$$language/*.* $(DESTDIR)$(DOCDIR)/examples/$$language; done
 	install -m 644 docs/snapshot.schema.json $(DESTDIR)$(PREFIX)/share/ttmem/
 	install -m 755 client/tt-metal/integrate $(DESTDIR)$(PREFIX)/share/ttmem/tt-metal/
 	install -m 644 client/tt-metal/places.py client/tt-metal/ttmem.cmake client/tt-metal/*.[ch]pp \
