@@ -26,7 +26,7 @@ files() {
 	done
 }
 
-sources=$(files '*.c' '*.h' '*.cpp' '*.hpp')
+sources=$(files '*.c' '*.h' client/ttmem.hpp 'tests/bindings/*.cpp' 'examples/*.cpp')
 scripts=$(files '*.sh' .ci/run)
 
 format() {
