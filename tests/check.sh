@@ -50,7 +50,7 @@ clang_build() {
 
 check_cppcheck() {
 	# shellcheck disable=SC2086
-	cppcheck --quiet --error-exitcode=1 --enable=warning,performance,portability \
+	cppcheck --quiet --inline-suppr --error-exitcode=1 --enable=warning,performance,portability \
 		--suppress=autoVariables --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches \
 		--library=gtk --std=c11 -j "$(nproc)" -D__ORDER_LITTLE_ENDIAN__=1 -D__BYTE_ORDER__=1 \
 		-D__GNUC__=12 '-DG_GNUC_PRINTF(a,b)=' -DTTMEM_VERSION='"0"' -Iclient -Icollector -Ifs client collector fs

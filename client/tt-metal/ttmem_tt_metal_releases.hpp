@@ -43,6 +43,7 @@ template <class B> std::uint64_t largest_free(const B &buffer)
 	if (type != BufferType::DRAM && type != BufferType::L1)
 		return 0;
 	if constexpr (requires {
+			      // cppcheck-suppress constStatement
 			      buffer.allocator()->get_statistics(type).largest_free_block_bytes;
 			      buffer.allocator()->get_num_banks(type);
 		      })
