@@ -16,7 +16,8 @@
  * Environment, read once at the start and never by a set-user-id program:
  *   TTMEM=1|0            on or off
  *   TTMEM_SOCKET=PATH    the collector's socket (default: /run/ttmemd/ttmemd.sock, then
- *                        $XDG_RUNTIME_DIR/ttmemd/ttmemd.sock)
+ *                        $XDG_RUNTIME_DIR/ttmemd/ttmemd.sock). Whose it is must be root or
+ *                        the process's own user
  *   TTMEM_RECORDS=N      live buffers that can be listed one by one, 256 to 16777216 (1048576);
  *                        beyond it the sums stay exact and the list says that it is cut
  *   TTMEM_REPORT=exit    switches tracking on, and prints ttmem_report()'s table on stderr at exit
@@ -29,8 +30,11 @@
  * Signals: a call from a signal handler that interrupts another call of the same thread is not
  * recorded; it is counted (ttmem_errors.reentered) and returns at once.
  *
+ * A handler must not leave an interrupted call by longjmp(). No call is a cancellation point, and
+ * asynchronous cancellation is not allowed during one.
+ *
  * fork: the child starts with no ledger and makes its own at its first call; the parent goes on
- * undisturbed. exec: the ledger ends.
+ * undisturbed. exec: the ledger ends. docs/host.md has this and all else that a host may do.
  *
  * Every call keeps errno, never exits and installs no handler. The library prints nothing and
  * starts no thread, unless TTMEM_DEBUG or TTMEM_REPORT asks for it.
