@@ -11,7 +11,7 @@ trap 'rm -rf "$work"' EXIT
 
 unset TTMEM TTMEM_REPORT TTMEM_LIBRARY TT_ALLOC_TRACKING_ENABLED
 python=/usr/lib/python3/dist-packages
-make -s BUILD="$build" DESTDIR="$work/root" PREFIX=/usr PYTHONDIR=$python install
+env -u MAKEFLAGS -u MAKELEVEL make -s BUILD="$build" DESTDIR="$work/root" PREFIX=/usr PYTHONDIR=$python install
 export TTMEM_ROOT="$work/root/usr" PATH="$work/root/usr/bin:$work/root/usr/sbin:$PATH"
 export PKG_CONFIG_SYSROOT_DIR="$work/root" PKG_CONFIG_PATH="$TTMEM_ROOT/lib/pkgconfig"
 export LD_LIBRARY_PATH="$TTMEM_ROOT/lib" PYTHONPATH="$work/root$python"
