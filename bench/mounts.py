@@ -173,11 +173,12 @@ def served(command, name, mount, probe):
 
 
 @contextlib.contextmanager
-def minimal_file_system(build, directory):
+def minimal_file_system(build, directory, *options):
     """Yields the path of its one file."""
     need_fuse()
-    mount = os.path.join(directory, "fuse_min")
-    with served([os.path.join(build, "bench", "fuse_min"), mount], "fuse_min", mount, "device0/dram_used"):
+    mount = os.path.join(directory, "fuse_min" + "".join(options))
+    command = [os.path.join(build, "bench", "fuse_min"), *options, mount]
+    with served(command, "fuse_min", mount, "device0/dram_used"):
         yield os.path.join(mount, "device0/dram_used")
 
 

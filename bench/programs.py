@@ -152,7 +152,7 @@ def reading(build, paths, quick):
                            clean_environment())
         return dict(zip(present, figures))
 
-    pair = [name for name in ("ttmemd 1", "minimal") if name in paths]
+    pair = [name for name in ("ttmemd 1", "minimal", "awake") if name in paths]
 
     def apart():
         """As the kernel does where there are more CPUs: the servers on another than the reader."""

@@ -75,6 +75,8 @@ class Run:
         with self.noting("minimal FUSE file system"):
             paths["minimal"] = self.stack.enter_context(
                 mounts.minimal_file_system(build, self.directory))
+            paths["awake"] = self.stack.enter_context(
+                mounts.minimal_file_system(build, self.directory, "-a"))
         servers = self.start_daemons()
         wide = servers.pop("wide", None)
         self.servers = servers
