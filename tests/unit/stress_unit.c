@@ -34,6 +34,7 @@ static struct count {
 static const bool may_cancel = !UNDER_ASAN;
 
 static unsigned int stop;
+static unsigned int tireless; /* threads no longer end by themselves */
 
 static void add(uint64_t *number, uint64_t more)
 {
@@ -101,7 +102,9 @@ static void *work(void *seed)
 {
 	uint64_t state = (uintptr_t)seed * 0x9e3779b97f4a7c15ull + 1;
 
-	for (unsigned int i = 0; i < rounds(STEPS) && !__atomic_load_n(&stop, __ATOMIC_RELAXED);
+	for (unsigned int i = 0;
+	     !__atomic_load_n(&stop, __ATOMIC_RELAXED) &&
+	     (i < rounds(STEPS) || __atomic_load_n(&tireless, __ATOMIC_RELAXED));
 	     i++) {
 		uint64_t dice = next_random(&state);
 
@@ -225,7 +228,8 @@ static bool is_over(const struct timespec *begin)
 	       (now.tv_sec - begin->tv_sec == (time_t)seconds() && now.tv_nsec >= begin->tv_nsec);
 }
 
-/* Each of these is tried, however little time there is. */
+/* Each of these is tried, however little time there is; and works, where threads do not end first.
+ */
 static bool has_seen_all(void)
 {
 	return count.children && (count.cancelled || !may_cancel) && count.handled;
@@ -241,11 +245,12 @@ static void disturb(pthread_t workers[WORKERS])
 		uint64_t dice = next_random(&state);
 		pthread_t *worker = &workers[dice % WORKERS];
 
+		__atomic_store_n(&tireless, may_cancel && is_over(&begin), __ATOMIC_RELAXED);
 		pthread_kill(*worker, SIGNALLED);
 		exchange(dice);
 		if (dice >> 32 & 31)
 			continue;
-		if (may_cancel && dice >> 40 & 1)
+		if (tireless || (may_cancel && dice >> 40 & 1))
 			pthread_cancel(*worker);
 		worker_end(*worker);
 		*worker = worker_begin(dice);
