@@ -73,9 +73,8 @@ test:
 	$(MAKE) unit fuzz-corpus compat mount-test metal-test bindings-test doc-test
 
 unit: $(UNITS)
-	@set -e; for unit in $(UNITS); do echo "$$unit"; $$unit; done
-	@set -e; for unit in $(FENCED); do echo "$$unit, without membarrier"; \
-		TTMEM_TEST_FENCES=1 $$unit; done
+	tests/units.sh $(UNITS)
+	tests/units.sh --env TTMEM_TEST_FENCES=1 $(FENCED)
 
 # Each fuzz target over its corpus and simple changes of it.
 fuzz-corpus: $(FUZZERS)

@@ -99,10 +99,14 @@ static inline void case_begin(void)
 
 static inline pid_t case_fork(void)
 {
+	pid_t parent = getpid();
 	pid_t child = fork();
 
-	if (child == 0)
+	if (child == 0) {
 		case_begin();
+		if (getppid() != parent) /* it has ended before we asked to be told */
+			raise(SIGKILL);
+	}
 	return child;
 }
 
