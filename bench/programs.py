@@ -73,6 +73,8 @@ def tracking(build, directory, quick):
                                      str(live * 2 if "-t" in options else live), *options)
         for variant, (options, counts) in VARIANTS.items() for live in counts
     }
+    for live in LIVE[1:]:
+        measurements[f"cold {live}"] = program(off, "coldread", str(live))
     measurements["socket"] = program(off, "socketcost", *pinned)
     measurements["off"] = program(off, "offcost")
     return measurements

@@ -102,7 +102,18 @@ def tracking_rows(rounds):
         for live in LIVE:
             target = at_most(PAIR_TARGETS[live]) if variant == "same" else None
             rows += pair_row(rounds, variant, live, text, target)
-    return rows + together_rows(rounds) + socket_rows(rounds)
+    return rows + cold_rows(rounds) + together_rows(rounds) + socket_rows(rounds)
+
+
+def cold_rows(rounds):
+    """What no table of so many buffers can be faster than, where the caches do not hold it."""
+    rows = []
+    for live in LIVE[1:]:
+        pairs, reads = column(rounds, f"same {live}", "pair_ns"), column(rounds, f"cold {live}", "reads_ns")
+        if pairs and reads:
+            rows.append(make_row(TRACKING, f"1 thread, {live:,} live", "ns", pairs, reads,
+                                 "two cold reads"))
+    return rows
 
 
 def together_rows(rounds):
