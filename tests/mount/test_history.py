@@ -1,19 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The history of a device, and what it costs the daemon."""
 import os
-import re
 import time
 
-from harness import KINDS, MountTest, eventually
+from harness import KINDS, MountTest, eventually, switches_of
 
 
 def wake_ups(daemon):
-    """How often its threads have been woken."""
-    count = 0
-    for task in os.listdir(f"/proc/{daemon.pid}/task"):
-        with open(f"/proc/{daemon.pid}/task/{task}/status", encoding="ascii") as status:
-            count += int(re.search(r"\nvoluntary_ctxt_switches:\s+(\d+)", status.read())[1])
-    return count
+    return sum(switches_of(daemon.pid).values())
 
 
 def wake_ups_in(daemon, seconds):

@@ -2,13 +2,13 @@
 """Starting, ending, dying and coming back. What is left behind is checked by Daemon.stop()."""
 import errno
 import os
-import re
 import signal
 import subprocess
 import time
 import unittest
 
-from harness import Daemon, MountTest, clean_up, eventually, force_unmount, mounts_at, run
+from harness import (Daemon, MountTest, clean_up, eventually, force_unmount, mounts_at, run,
+                     switches_of)
 from hidden import Hidden
 
 
@@ -69,14 +69,6 @@ class Ending(MountTest):
 class Idle(MountTest):
     options = ("--history=0",)
 
-    def switches(self):
-        """How often its threads have been woken."""
-        counts = []
-        for task in os.listdir(f"/proc/{self.daemon.pid}/task"):
-            with open(f"/proc/{self.daemon.pid}/task/{task}/status", encoding="ascii") as status:
-                counts.append(re.search(r"\nvoluntary_ctxt_switches:\s+(\d+)", status.read())[1])
-        return counts
-
     def test_nobody_reading_means_no_wake_ups(self):
         """Although there are clients, and they allocate; and one in a container that is not ours."""
         if self.daemon.is_sanitized():
@@ -86,11 +78,11 @@ class Idle(MountTest):
         self.daemon.text("summary")
 
         def stays_asleep():
-            before = self.switches()
+            before = switches_of(self.daemon.pid)
             user("fill 0 l1 1000 64")
             user("drain 0 l1 1000 64")
             time.sleep(0.5)  # the stretch of time that must pass without a wake-up
-            return self.switches() == before
+            return switches_of(self.daemon.pid) == before
 
         eventually(stays_asleep, "an idle daemon", 10)
 
