@@ -4,7 +4,6 @@
 #define TTMEM_ACCOUNT_H
 
 #include "index.h"
-#include <time.h>
 
 /* What is known of an allocation besides its key. */
 struct event {
@@ -13,14 +12,6 @@ struct event {
 	uint16_t tag;
 	uint16_t flags; /* RECORD_HAS_HANDLE */
 };
-
-static hot uint64_t now_ns(void)
-{
-	struct timespec now = {0}; /* should there be no clock */
-
-	clock_gettime(CLOCK_REALTIME_COARSE, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 #define LARGE_KINDS (1u << TTMEM_DRAM | 1u << TTMEM_SYSTEM | 1u << TTMEM_TRACE)
 
@@ -75,7 +66,7 @@ static hot void record_write(struct ledger_record *record, const struct shard *s
 	word_set(&record->references, 1);
 	word_set(&record->address, key.address);
 	word_set(&record->size, event.size);
-	word_set(&record->time_ns, now_ns());
+	word_set(&record->time_ns, clock_ns(CLOCK_REALTIME_COARSE));
 	word_set(&record->thread, event.thread);
 	word_set(&record->tag, event.tag);
 	word_set(&record->device, key.device);

@@ -42,12 +42,6 @@ static inline void own_give(const struct client *client, struct shard *shard, st
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
-/* Takes any shard that the calling thread has not taken, also its own. */
-static inline void other_take(struct client *client, struct shard *shard)
-{
-	ttmem__other_take(client, shard);
-}
-
 static inline void other_give(struct shard *shard)
 {
 	lock_give(&shard->lock);

@@ -4,12 +4,10 @@
 #include "records.h"
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
-#define BITS_MIN   14
-#define BITS_MAX   26
-#define PER_LIVE   4 /* cells for each live buffer, at least */
-#define HUGE_BYTES (2u << 20)
+#define BITS_MIN 14
+#define BITS_MAX 26
+#define PER_LIVE 4 /* cells for each live buffer, at least */
 
 static void fill(uint8_t *cells, uint32_t shift, const struct client *client,
 		 const struct shard *shard)
@@ -58,11 +56,9 @@ static bool make(struct client *client, uint32_t nshards)
 	for (uint32_t i = 0; i < nshards; i++)
 		live += client->shards[i]->index.used;
 	bits = bits_for(live);
-	cells = ttmem__private_pages(1ull << bits);
+	cells = ttmem__private_table(1ull << bits);
 	if (!cells)
 		return false;
-	if (1ull << bits >= HUGE_BYTES)
-		madvise(cells, 1ull << bits, MADV_HUGEPAGE);
 	for (uint32_t i = 0; i < nshards; i++)
 		fill(cells, 32 - bits, client, client->shards[i]);
 	grown = !client->directory || 32 - bits != client->directory_shift;
@@ -81,7 +77,7 @@ bool ttmem__directory_create(struct client *client)
 	bool made;
 
 	lock_take(&client->search_lock);
-	other_take(client, first);
+	ttmem__other_take(client, first);
 	made = make(client, 1);
 	if (made) {
 		word_set(&client->several, 1);
@@ -107,7 +103,7 @@ void ttmem__directory_rebuild(struct client *client)
 	lock_take(&client->lock);
 	lock_take(&client->search_lock);
 	for (uint32_t i = 0; i < client->nshards; i++)
-		other_take(client, client->shards[i]);
+		ttmem__other_take(client, client->shards[i]);
 	if (!make(client, client->nshards))
 		word_set(&client->wasted, 0);
 	for (uint32_t i = 0; i < client->nshards; i++)

@@ -78,7 +78,7 @@ static bool free_in(struct client *client, struct shard *own, struct thread *thr
 	if (likely(shard == own))
 		own_take(own, thread);
 	else
-		other_take(client, shard);
+		ttmem__other_take(client, shard);
 	live = is_live(client, record, handle) && record->owner == owner;
 	if (likely(live))
 		account_remove(client, shard, key_of(record), record, (uint32_t)handle - 1);

@@ -2,10 +2,8 @@
 #include "index.h"
 #include "records.h"
 #include <errno.h>
-#include <sys/mman.h>
 
 #define FIRST_GROUPS 64 /* one page */
-#define HUGE_BYTES   (2u << 20)
 
 /* The record's number is written before its tag. */
 static bool group_record_is(const struct group *group, uint32_t slot, const struct client *client,
@@ -59,12 +57,10 @@ bool ttmem__index_grow(const struct client *client, struct shard *shard)
 	struct index grown = {.mask = groups - 1};
 	int saved = errno;
 
-	grown.groups = ttmem__private_pages(bytes);
+	grown.groups = ttmem__private_table(bytes);
 	errno = saved;
 	if (!grown.groups)
 		return false;
-	if (bytes >= HUGE_BYTES)
-		madvise(grown.groups, bytes, MADV_HUGEPAGE);
 	if (old.groups)
 		fill(&grown, client, shard);
 	shard->index = grown;

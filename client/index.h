@@ -31,7 +31,6 @@ struct group {
 static_assert(sizeof(struct group) == 64, "a cache line");
 
 #define LANE_MAX    0xffffull
-#define LANES(x)    ((x)*0x0001000100010001ull)
 #define PASSED      10u
 #define PASSED_BITS (LANE_MAX << PASSED % 4 * 16)
 

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -24,6 +25,15 @@
 
 #define OVERFLOW_BLOCK  65536u /* records in one block of private memory */
 #define OVERFLOW_BLOCKS 4096u
+
+/* Of a clock, in ns; 0 should there be no such clock. */
+static hot uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec now = {0};
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
 
 /* struct ledger_record.owner: a shard's number, and this for a buffer that is in no index. */
 #define RECORD_HAS_HANDLE 0x100u
@@ -135,6 +145,7 @@ void ttmem__descriptors_close(void);
 
 /* private.c */
 void *ttmem__private_pages(size_t bytes);
+void *ttmem__private_table(size_t bytes);
 void ttmem__private_free(void *pages, size_t bytes);
 void ttmem__private_inherit(bool wanted);
 void ttmem__private_forget(void);
@@ -164,6 +175,7 @@ bool ttmem__fenceless_start(void);
 void ttmem__fence_all(struct client *client);
 void ttmem__own_take_slowly(struct shard *shard);
 void ttmem__own_give_slowly(const struct client *client, struct shard *shard);
+/* Any shard that the calling thread has not taken, also its own; given back by other_give(). */
 void ttmem__other_take(struct client *client, struct shard *shard);
 
 /* shard.c */

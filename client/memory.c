@@ -187,9 +187,7 @@ err_close:
 static void header_fill(struct ledger_header *header, const struct client *client)
 {
 	const char *socket = secure_getenv("TTMEM_SOCKET");
-	struct timespec now;
 
-	clock_gettime(CLOCK_REALTIME, &now);
 	memcpy(header->magic, LEDGER_MAGIC, sizeof header->magic);
 	header->major = LEDGER_MAJOR;
 	header->minor = LEDGER_MINOR;
@@ -197,7 +195,7 @@ static void header_fill(struct ledger_header *header, const struct client *clien
 	header->file_size = ledger_file_size(client->capacity);
 	header->pid = (uint32_t)getpid();
 	header->eventfd = client->eventfd < 0 ? LEDGER_NO_EVENTFD : (uint32_t)client->eventfd;
-	header->start_time_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	header->start_time_ns = clock_ns(CLOCK_REALTIME);
 	header->record_size = sizeof(struct ledger_record);
 	header->chunk_records = LEDGER_CHUNK_RECORDS;
 	header->record_capacity = client->capacity;

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 
+#define HUGE_BYTES (2u << 20)
 #define RANGES_MAX 4352 /* all shards with their indexes, all overflow blocks, and some */
 
 /* Free while `start` is NULL; complete once `bytes` is not 0. */
@@ -73,6 +74,16 @@ void *ttmem__private_pages(size_t bytes)
 	pages = pages_take(bytes);
 	pthread_sigmask(SIG_SETMASK, &saved, NULL);
 	return pages;
+}
+
+/* The same for a table that will be filled: in large pages where it is large. */
+void *ttmem__private_table(size_t bytes)
+{
+	void *table = ttmem__private_pages(bytes);
+
+	if (table && bytes >= HUGE_BYTES)
+		madvise(table, bytes, MADV_HUGEPAGE);
+	return table;
 }
 
 /* Off the list first: what comes to be at the same place afterwards is the host's. */

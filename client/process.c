@@ -86,18 +86,10 @@ void ttmem__descriptors_note(const struct client *client)
 	note(&noted_socket, client->socket);
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec now = {0};
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 static bool lock_try(struct lock *lock, uint64_t since)
 {
 	while (__atomic_exchange_n(&lock->held, 1, __ATOMIC_ACQUIRE)) {
-		if (now_ns() - since > PATIENCE_NS)
+		if (clock_ns(CLOCK_MONOTONIC) - since > PATIENCE_NS)
 			return false;
 		sched_yield();
 	}
@@ -115,7 +107,7 @@ static bool shard_try(struct client *client, struct shard *shard, uint64_t since
 		ttmem__fence_all(client);
 	}
 	while (__atomic_load_n(&shard->inside, __ATOMIC_ACQUIRE) && shard != ttmem__thread.shard &&
-	       now_ns() - since < PATIENCE_NS)
+	       clock_ns(CLOCK_MONOTONIC) - since < PATIENCE_NS)
 		sched_yield();
 	return true;
 }
@@ -125,7 +117,7 @@ static bool shard_try(struct client *client, struct shard *shard, uint64_t since
 static void others_stop(struct client *client)
 {
 	uint32_t count = __atomic_load_n(&client->nshards, __ATOMIC_ACQUIRE);
-	uint64_t since = now_ns();
+	uint64_t since = clock_ns(CLOCK_MONOTONIC);
 
 	kept.lock = lock_try(&client->lock, since);
 	kept.search_lock = lock_try(&client->search_lock, since);

@@ -134,27 +134,23 @@ static void add_tags(struct text *text, const char *title)
 		add(text, "  and %zu smaller ones\n", count - shown);
 }
 
+static void add_error(struct text *text, const char *what, uint64_t count)
+{
+	if (count)
+		add(text, "  %s: %" PRIu64 "\n", what, count);
+}
+
 static void add_errors(struct text *text)
 {
 	struct ttmem_errors errors;
 
 	if (ttmem_get_errors(&errors))
 		return;
-	if (errors.unknown_frees)
-		add(text, "  frees of buffers that were not live: %" PRIu64 "\n",
-		    errors.unknown_frees);
-	if (errors.size_mismatches)
-		add(text, "  allocations of a live address with another size: %" PRIu64 "\n",
-		    errors.size_mismatches);
-	if (errors.bad_arguments)
-		add(text, "  calls with a device or kind out of range: %" PRIu64 "\n",
-		    errors.bad_arguments);
-	if (errors.reentered)
-		add(text, "  calls from signal handlers that were not recorded: %" PRIu64 "\n",
-		    errors.reentered);
-	if (errors.untracked)
-		add(text, "  allocations not recorded for want of memory: %" PRIu64 "\n",
-		    errors.untracked);
+	add_error(text, "frees of buffers that were not live", errors.unknown_frees);
+	add_error(text, "allocations of a live address with another size", errors.size_mismatches);
+	add_error(text, "calls with a device or kind out of range", errors.bad_arguments);
+	add_error(text, "calls from signal handlers that were not recorded", errors.reentered);
+	add_error(text, "allocations not recorded for want of memory", errors.untracked);
 }
 
 /* A reader that is gone must not end the process by SIGPIPE, and no handler is ours to install: the

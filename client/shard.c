@@ -54,7 +54,7 @@ static struct shard *shard_least_used(const struct client *client)
 /* A shard that is several threads' own stays shared: `inside` can speak for one only. */
 static void crowd(struct client *client, struct shard *shard, bool crowded)
 {
-	other_take(client, shard);
+	ttmem__other_take(client, shard);
 	shard->crowded = crowded;
 	other_give(shard);
 }

@@ -51,7 +51,7 @@ static bool refer_in(struct client *client, struct shard *shard, struct key key,
 {
 	struct place place;
 
-	other_take(client, shard);
+	ttmem__other_take(client, shard);
 	place = index_find(&shard->index, client, key);
 	if (place.group)
 		buffer_refer(client, place.record, size);
@@ -179,7 +179,7 @@ static bool free_in(struct client *client, struct shard *shard, struct key key)
 {
 	struct place place;
 
-	other_take(client, shard);
+	ttmem__other_take(client, shard);
 	place = index_find(&shard->index, client, key);
 	if (place.group)
 		buffer_remove(client, shard, key, place);
@@ -247,16 +247,12 @@ void ttmem__free(uint32_t device, uint32_t kind, uint64_t address)
 static void failure_write(struct ledger_cell *cell, uint64_t size, uint64_t largest_free)
 {
 	uint32_t sequence = cell->failure_sequence;
-	struct timespec now = {0}; /* should there be no clock */
-
-	clock_gettime(CLOCK_REALTIME, &now);
 
 	word_set(&cell->failure_sequence, sequence + 1);
 	__atomic_thread_fence(__ATOMIC_RELEASE);
 	word_set(&cell->failed_bytes, size);
 	word_set(&cell->largest_free_bytes, largest_free);
-	word_set(&cell->failure_time_ns,
-		 (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec);
+	word_set(&cell->failure_time_ns, clock_ns(CLOCK_REALTIME));
 	__atomic_store_n(&cell->failure_sequence, sequence + 2, __ATOMIC_RELEASE);
 	word_add(&cell->failures, 1);
 }

@@ -141,7 +141,7 @@ static void the_own_thread_steps_back_for_a_visitor(void)
 	ttmem_alloc(0, TTMEM_DRAM, 0, 8, NULL);
 	crew_begin(&crew, 1, free_while_visited);
 	crew_halt(&crew);
-	other_take(ttmem__client, shard_of(1));
+	ttmem__other_take(ttmem__client, shard_of(1));
 	crew_resume(&crew);
 	while (!__atomic_load_n(&shard_of(1)->lock.waiters, __ATOMIC_ACQUIRE))
 		sched_yield();
