@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "descriptor.h"
+#include "detached.h"
 #include "log.h"
 #include <pthread.h>
 #include <stdio.h>
@@ -55,15 +56,8 @@ static void *closer_run(void *arg)
 /* Under the mutex. Without memory for a thread the next discard tries again. */
 static void closer_start(void)
 {
-	pthread_attr_t attr;
-	pthread_t thread;
-
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, 64 << 10);
-	if (pthread_create(&thread, &attr, closer_run, NULL) == 0)
+	if (detached_start(64 << 10, closer_run, NULL))
 		closers++;
-	pthread_attr_destroy(&attr);
 }
 
 /* Under the mutex. True when so many wait that it is worth a line and none was written lately. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "errand.h"
 #include "deadline.h"
+#include "detached.h"
 #include "log.h"
 
 #define STACK_BYTES (256u << 10)
@@ -28,20 +29,6 @@ static void *thread_main(void *argument)
 		uv_async_send(&errands->async);
 	pthread_mutex_unlock(&errands->lock);
 	return NULL;
-}
-
-static bool thread_start(struct errand *errand)
-{
-	pthread_attr_t attributes;
-	pthread_t thread;
-	int error;
-
-	pthread_attr_init(&attributes);
-	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attributes, STACK_BYTES);
-	error = pthread_create(&thread, &attributes, thread_main, errand);
-	pthread_attr_destroy(&attributes);
-	return !error;
 }
 
 static guint under_way(const struct errands *errands, uid_t uid)
@@ -91,7 +78,7 @@ static bool may_run(const struct errand *errand)
 static bool run(struct errand *errand)
 {
 	count(errand->errands, errand->uid, 1);
-	if (thread_start(errand))
+	if (detached_start(STACK_BYTES, thread_main, errand))
 		return true;
 	count(errand->errands, errand->uid, -1);
 	give_up(errand);

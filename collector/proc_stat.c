@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proc_stat.h"
 #include "deadline.h"
+#include "detached.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
@@ -127,18 +128,8 @@ static void *thread_main(void *data)
 /* As many as are asked at the same time, and those that hang. */
 static bool thread_need(void)
 {
-	pthread_attr_t attributes;
-	pthread_t thread;
-	int error = 0;
-
-	if (readers.idle >= readers.requests.length)
-		return true;
-	pthread_attr_init(&attributes);
-	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attributes, STACK_BYTES);
-	error = pthread_create(&thread, &attributes, thread_main, NULL);
-	pthread_attr_destroy(&attributes);
-	return !error;
+	return readers.idle >= readers.requests.length ||
+	       detached_start(STACK_BYTES, thread_main, NULL);
 }
 
 /* Returns whether it is still the caller's. */
