@@ -87,6 +87,21 @@ def environment(**more):
     return {**mine, "LC_ALL": "C", **more}
 
 
+class Stranger:
+    """A user whom no other process of the tests has: the kernel counts, by user, what floods
+    exhaust (descriptors in flight, for one)."""
+    groups = []
+
+    @property
+    def pw_uid(self):
+        return 100000 + os.getpid()
+
+    pw_gid = pw_uid
+
+
+STRANGER = Stranger()
+
+
 def as_user(user):
     """Arguments of subprocess.Popen that make the child run as somebody else."""
     if user is None:
@@ -239,6 +254,7 @@ class Daemon:
     def stop(self, number=signal.SIGTERM):
         """Ends it as a service manager does. What it must leave behind: nothing."""
         self.send_signal(number)
+        self.send_signal(signal.SIGCONT)  # a test that failed may have left it stopped
         try:
             code = self.process.wait(10 * CALM)
         except subprocess.TimeoutExpired:

@@ -8,7 +8,8 @@ import re
 import signal
 import time
 
-from harness import CALM, NOBODY, MountTest, Program, eventually, is_well_made, mounts_at
+from harness import (CALM, STRANGER, MountTest, Program, eventually, is_well_made,
+                     mounts_at)
 
 DAEMON = pwd.getpwnam("daemon")
 MEMORY_LIMIT = 32 << 20
@@ -34,7 +35,7 @@ class Attack(MountTest):
     def setUp(self):
         super().setUp()
         self.victims = {self.holder(size=1001).pid: 1001,
-                        self.holder(size=2002, user=NOBODY).pid: 2002}
+                        self.holder(size=2002, user=STRANGER).pid: 2002}
         self.device, = self.daemon.devices()
         self.assertOthersUnchanged()
         # Each of those who live for a second gets one more.
@@ -79,7 +80,7 @@ class Attack(MountTest):
                                     row.startswith("# "), row)
         return texts
 
-    def attack(self, program, mode, *arguments, user=NOBODY, verdict=None, rounds=2):
+    def attack(self, program, mode, *arguments, user=STRANGER, verdict=None, rounds=2):
         attacker = Program(self.daemon.program(program), mode, self.daemon.socket, *arguments,
                            user=user)
         said = attacker.line()
@@ -96,7 +97,7 @@ class Attack(MountTest):
     def assertRecovered(self):
         self.assertOthersUnchanged()
         self.assertNewcomersAreServed()
-        self.assertNewcomersAreServed(user=NOBODY)
+        self.assertNewcomersAreServed(user=STRANGER)
         eventually(lambda: self.daemon.pids() == set(self.victims), "the end of attackers")
         eventually(lambda: self.daemon.descriptors() <= self.descriptors, "closed descriptors")
         self.assertLess(self.daemon.memory() - self.memory, MEMORY_LIMIT)
@@ -105,7 +106,7 @@ class Attack(MountTest):
 class Refused(Attack):
     """What is refused is counted, leaves no process behind, and the attacker is hung up on."""
 
-    def try_refusal(self, program, mode, *arguments, user=NOBODY):
+    def try_refusal(self, program, mode, *arguments, user=STRANGER):
         rejected = int(self.daemon.flat("status")["rejected_clients"])
         attacker = self.attack(program, mode, *arguments, user=user, verdict="refused")
         self.assertFalse(self.daemon.exists("pids", attacker.pid))
@@ -160,7 +161,7 @@ class Survived(Attack):
         self.assertRecovered()
 
     def test_hundreds_of_ledgers_of_one_user_leave_room_for_others(self):
-        crowd = Program(self.daemon.program("crowd"), 400, 1, 0, 4096, user=NOBODY,
+        crowd = Program(self.daemon.program("crowd"), 400, 1, 0, 4096, user=STRANGER,
                         TTMEM_SOCKET=self.daemon.socket)
         crowd.lines_until("ready")
         self.assertLessEqual(len(self.daemon.pids()), 256 + len(self.victims))
@@ -171,7 +172,7 @@ class Survived(Attack):
         eventually(lambda: self.daemon.pids() == set(self.victims), "the end of the crowd")
         self.assertRecovered()
 
-    def stuck(self, mode, number, user=NOBODY):
+    def stuck(self, mode, number, user=STRANGER):
         """The daemon is stopped while the descriptors are sent: so it finds several messages of a
         connection at once, and theirs are not yet the last references when the sender closes."""
         self.daemon.send_signal(signal.SIGSTOP)
@@ -182,7 +183,7 @@ class Survived(Attack):
         eventually(lambda: int(self.daemon.flat("status")["rejected_clients"]) == number, "refusal")
         return attacker
 
-    def try_stuck(self, mode, number, user=NOBODY):
+    def try_stuck(self, mode, number, user=STRANGER):
         attacker = self.stuck(mode, number, user=user)
         for _ in range(3):
             self.read_everything()
@@ -233,7 +234,7 @@ class Survived(Attack):
         self.assertLess(self.daemon.memory() - self.memory, 4 << 20)
 
     def test_a_vast_table_of_nothing_does_not_hold_others_up(self):
-        liar = Program(self.daemon.program("liar"), "vast", self.daemon.socket, user=NOBODY)
+        liar = Program(self.daemon.program("liar"), "vast", self.daemon.socket, user=STRANGER)
         liar.line()
         reader = Program("sh", "-c", 'cat "$1" | wc -l', "sh",
                          self.daemon.path("pids", liar.pid, "buffers"))

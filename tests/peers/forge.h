@@ -186,8 +186,11 @@ static inline ssize_t forge_send(int socket, const void *data, size_t size, cons
 static inline void forge_send_hello(int socket, const int *fds, size_t count)
 {
 	struct ttmem_hello hello = forge_hello();
-	if (forge_send(socket, &hello, sizeof(hello), fds, count) < 0)
-		forge_die("sendmsg");
+	while (forge_send(socket, &hello, sizeof(hello), fds, count) < 0) {
+		if (errno != ETOOMANYREFS) /* until others of this user have arrived */
+			forge_die("sendmsg");
+		usleep(1000);
+	}
 }
 
 static inline void forge_send_ledger(int socket, const struct forgery *f)
