@@ -56,13 +56,17 @@ void ttmem__other_take(struct client *client, struct shard *shard)
 
 	lock_take(&shard->lock);
 	shard->calm = 0;
-	if (likely(word_get(&shard->shared)))
+	/* A fork amid a call makes a shard shared while its thread is inside: see process.c. */
+	if (likely(word_get(&shard->shared)) &&
+	    likely(!__atomic_load_n(&shard->inside, __ATOMIC_ACQUIRE)))
 		return;
 	saved = errno;
 	/* To sleep is a cancellation point, and locks are held here. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-	word_set(&shard->shared, 1);
-	ttmem__fence_all(client);
+	if (!word_get(&shard->shared)) {
+		word_set(&shard->shared, 1);
+		ttmem__fence_all(client);
+	}
 	wait_until_nobody_is_inside(shard);
 	pthread_setcancelstate(cancel, NULL);
 	errno = saved;

@@ -97,7 +97,7 @@ static bool lock_try(struct lock *lock, uint64_t since)
 }
 
 /* Unless it is our own nobody is inside it then, or somebody is for longer than we have patience.
- */
+ * Whoever is inside stays there without the lock: ttmem__other_take() waits for that one. */
 static bool shard_try(struct client *client, struct shard *shard, uint64_t since)
 {
 	if (!lock_try(&shard->lock, since))
