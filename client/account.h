@@ -21,58 +21,115 @@ static hot int64_t batch_of(uint32_t kind)
 	return LARGE_KINDS >> kind & 1 ? 4 << 20 : 256 << 10;
 }
 
-static hot void process_add_later(struct client *client, struct shard *shard, uint32_t row,
-				  uint32_t kind, int64_t delta)
+/*
+ * Sums of the process: of a device and of all, by kind. While there is one shard they are the
+ * process table's. With several each shard keeps its part back until it is a batch: `live_bytes` is
+ * then the part + batch - 1, and `peak_bytes` the most that may become, so that to go beyond is
+ * what a new peak is in the other case.
+ */
+static hot void sum_keep_back(struct ledger_process_cell *sum, uint32_t row)
 {
-	int64_t batch = batch_of(kind);
-	int64_t ahead = shard->unpushed[row][kind] += delta;
+	int64_t batch = batch_of(row % LEDGER_KINDS);
 
-	if (ahead >= batch || ahead <= -batch) {
-		shard->unpushed[row][kind] = 0;
-		ttmem__push(client, row, kind, ahead);
-	}
+	*sum = (struct ledger_process_cell){batch - 1, (uint64_t)batch * 2 - 2};
 }
 
-static hot void process_add_now(struct ledger_process_cell *cell, int64_t delta)
+static hot int64_t sum_kept_back(const struct ledger_process_cell *sum, uint32_t row)
 {
-	int64_t live = cell->live_bytes + delta;
-
-	word_set(&cell->live_bytes, live);
-	if (unlikely((uint64_t)live > cell->peak_bytes))
-		word_set(&cell->peak_bytes, (uint64_t)live);
+	return sum->live_bytes - (batch_of(row % LEDGER_KINDS) - 1);
 }
 
-/* Adds to the device's row of the process table and to that of all devices: at once while there is
- * one shard, else in batches. */
+static hot void sum_add(struct ledger_process_cell *sum, int64_t delta)
+{
+	word_set(&sum->live_bytes, (int64_t)((uint64_t)sum->live_bytes + (uint64_t)delta));
+}
+
+static hot bool sum_is_beyond(const struct ledger_process_cell *sum)
+{
+	return (uint64_t)sum->live_bytes > sum->peak_bytes;
+}
+
+static hot void sum_settle(struct client *client, struct shard *shard, uint32_t row)
+{
+	struct ledger_process_cell *sum = &shard->sums[row];
+
+	if (likely(!sum_is_beyond(sum)))
+		return;
+	if (client->several)
+		ttmem__push(client, shard, row);
+	else
+		word_set(&sum->peak_bytes, (uint64_t)sum->live_bytes);
+}
+
 static hot void process_add(struct client *client, struct shard *shard, struct key key,
 			    int64_t delta)
 {
-	if (likely(!client->several)) {
-		process_add_now(&client->process[key.device][key.kind], delta);
-		process_add_now(&client->process[LEDGER_ALL_DEVICES][key.kind], delta);
-	} else {
-		process_add_later(client, shard, key.device, key.kind, delta);
-		process_add_later(client, shard, LEDGER_ALL_DEVICES, key.kind, delta);
-	}
+	uint32_t all = ROWS_ALL + key.row % LEDGER_KINDS;
+
+	sum_add(&shard->sums[key.row], delta);
+	sum_settle(client, shard, key.row);
+	sum_add(&shard->sums[all], delta);
+	sum_settle(client, shard, all);
 }
 
-static hot void record_write(struct ledger_record *record, const struct shard *shard,
+/*
+ * Most programs free in the order in which they have allocated, or in the opposite one. So a record
+ * has trails to those that were allocated TRAIL allocations later and earlier: the record's number,
+ * and above it the half of its key's hash that says where it is looked for. A free has the memory
+ * of both fetched, which is then at hand when their own frees come; of what was freed just now it
+ * is there anyhow. A trail may be old: nothing but the fetching relies on it.
+ */
+static hot void trail_lay(struct shard *shard, struct ledger_record *record, struct key key,
+			  uint32_t number)
+{
+	struct trail *trail = &shard->trails[shard->allocated++ % TRAIL];
+	uint64_t here = key.hash << 32 | number;
+
+	word_set(trail->later, here);
+	word_set(&record->earlier, trail->here);
+	trail->here = here;
+	trail->later = &record->later;
+}
+
+static hot void trail_fetch(const struct shard *shard, uint64_t trail)
+{
+	__builtin_prefetch(shard->records + (uint32_t)trail);
+	__builtin_prefetch(shard->index.groups + (trail >> 32 & shard->index.mask));
+}
+
+static hot void trails_follow(const struct client *client, const struct shard *shard,
+			      const struct ledger_record *record)
+{
+	trail_fetch(shard, record->later);
+	trail_fetch(shard, record->earlier);
+	/* Its address will be used again. */
+	if (shard->several)
+		__builtin_prefetch(
+			client->directory +
+			(record->later >> 32 >> client->directory_shift >> client->directory_pack));
+}
+
+/* A reader leaves the record alone until record_finish(). */
+static hot void record_begin(struct ledger_record *record, const struct shard *shard,
 			     struct key key, struct event event)
 {
-	uint32_t sequence = record->sequence;
-
-	word_set(&record->sequence, sequence + 1);
+	word_set(&record->sequence, record->sequence + 1);
 	__atomic_thread_fence(__ATOMIC_RELEASE);
 	word_set(&record->references, 1);
 	word_set(&record->address, key.address);
 	word_set(&record->size, event.size);
-	word_set(&record->time_ns, clock_ns(CLOCK_REALTIME_COARSE));
 	word_set(&record->thread, event.thread);
 	word_set(&record->tag, event.tag);
-	word_set(&record->device, key.device);
-	word_set(&record->kind, key.kind);
+	word_set((uint16_t_alias *)&record->device, key.place);
 	word_set(&record->owner, shard->number | event.flags);
-	__atomic_store_n(&record->sequence, sequence + 2, __ATOMIC_RELEASE);
+}
+
+static hot void record_finish(struct ledger_record *record, struct shard *shard)
+{
+	clock_gettime(CLOCK_REALTIME_COARSE, &shard->now);
+	word_set(&record->time_ns,
+		 (uint64_t)shard->now.tv_sec * 1000000000u + (uint64_t)shard->now.tv_nsec);
+	__atomic_store_n(&record->sequence, record->sequence + 1, __ATOMIC_RELEASE);
 }
 
 /* The next record of the shard's own, or UINT32_MAX when the host has no memory left. */
@@ -92,14 +149,16 @@ static hot uint32_t record_take(struct client *client, struct shard *shard)
 static hot uint32_t account_add(struct client *client, struct shard *shard, struct key key,
 				struct event event)
 {
-	struct ledger_cell *cell = &shard->cells->cells[key.device][key.kind];
+	struct ledger_cell *cell = &shard->cells[key.row];
 	uint32_t number = record_take(client, shard);
 
 	if (unlikely(number == UINT32_MAX)) {
 		word_count(&client->header->untracked);
 		return number;
 	}
-	record_write(record_at(client, number), shard, key, event);
+	record_begin(record_at(client, number), shard, key, event);
+	trail_lay(shard, record_at(client, number), key, number);
+	record_finish(record_at(client, number), shard);
 	word_add(&cell->allocated_bytes, event.size);
 	word_add(&cell->allocated_buffers, 1);
 	process_add(client, shard, key, (int64_t)event.size);
@@ -112,9 +171,10 @@ static hot uint32_t account_add(struct client *client, struct shard *shard, stru
 static hot void account_remove(struct client *client, struct shard *shard, struct key key,
 			       struct ledger_record *record, uint32_t number)
 {
-	struct ledger_cell *cell = &shard->cells->cells[key.device][key.kind];
+	struct ledger_cell *cell = &shard->cells[key.row];
 	uint64_t size = record->size;
 
+	trails_follow(client, shard, record);
 	word_set(&record->references, 0);
 	word_set(&record->next_free, shard->free_record);
 	shard->free_record = number + 1;

@@ -77,12 +77,12 @@ void ttmem__thread_ends(void *arg)
 	/* Until all is gone: a signal handler's call must find neither shard nor tags half way. */
 	thread->busy = 1;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	if (thread->shard && thread->epoch == word_get(&client->epoch))
+	if (thread->shard && pass_is_good(thread, client))
 		ttmem__shard_leave(client, thread->shard);
 	ttmem__scopes_end(thread);
 	/* A later destructor of this thread may call again: it then takes a shard anew. */
 	thread->shard = NULL;
-	thread->epoch = 0;
+	thread->pass = 0;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	thread->busy = 0;
 }
@@ -167,6 +167,7 @@ static int client_start(bool asked)
 static struct shard *thread_join(struct client *client, struct thread *thread)
 {
 	struct shard *shard;
+	uint64_t epoch;
 
 	lock_take(&client->lock);
 	shard = ttmem__shard_take(client);
@@ -181,7 +182,9 @@ static struct shard *thread_join(struct client *client, struct thread *thread)
 	thread->shard = shard;
 	thread->tid = (uint32_t)syscall(SYS_gettid);
 	thread->last_tag = LEDGER_TAG_NONE;
-	thread->epoch = client->epoch;
+	/* 0 if a signal handler has forked us meanwhile: that is no pass. */
+	epoch = word_get(&client->epoch);
+	thread->pass = epoch ? ~epoch : 0;
 	ttmem__scopes_renew(client, thread);
 	return shard;
 }

@@ -5,23 +5,22 @@
 #include <errno.h>
 #include <string.h>
 
-#define BITS_MIN 14
+#define BITS_MIN 16 /* of bytes */
 #define BITS_MAX 26
-#define PER_LIVE 4 /* cells for each live buffer, at least */
+#define PER_LIVE 4 /* bytes for each live buffer, at least */
 
-static void fill(uint8_t *cells, uint32_t shift, const struct client *client,
-		 const struct shard *shard)
+static void fill(const struct client *client, const struct shard *shard)
 {
 	struct records records = ttmem__records_of(client, shard->number);
 	uint8_t mine = (uint8_t)(shard->number + 1);
 	const struct ledger_record *record;
 
 	while ((record = ttmem__records_next(&records))) {
-		struct key key = key_of(record);
-		uint8_t *cell = &cells[key.hash >> 32 >> shift];
+		struct cell cell = directory_cell(client, key_of(record));
+		uint8_t byte = *cell.byte, seen = cell_value(cell, byte);
 
-		if (!(record->owner & RECORD_HAS_HANDLE) && *cell != mine)
-			*cell = *cell ? CELL_MANY : mine;
+		if (!(record->owner & RECORD_HAS_HANDLE) && seen != mine)
+			cell_change(cell, &byte, seen ? CELL_MANY : mine);
 	}
 }
 
@@ -32,6 +31,11 @@ static uint32_t bits_for(uint64_t live)
 	while (bits < BITS_MAX && 1ull << bits < live * PER_LIVE)
 		bits++;
 	return bits;
+}
+
+static uint32_t pack_for(uint32_t nshards)
+{
+	return nshards <= 2 ? 2 : nshards <= 14 ? 1 : 0;
 }
 
 /* How many searches in vain pay for making it anew. Some cells belong to two shards by chance and
@@ -45,70 +49,79 @@ static uint64_t limit_after(const struct client *client, uint64_t live, bool gro
 	return limit > 1024 ? limit : 1024;
 }
 
-/* With all shards taken, and client->search_lock. */
+uint64_t ttmem__directory_bytes(const struct client *client)
+{
+	if (!client->directory)
+		return 0;
+	return 1ull << (32 - client->directory_shift - client->directory_pack);
+}
+
+/* With all shards taken, client->lock and client->search_lock. For as many shards as `nshards`. */
 static bool make(struct client *client, uint32_t nshards)
 {
-	uint64_t live = 0;
-	uint32_t bits;
-	uint8_t *cells;
+	uint32_t bits, pack = pack_for(nshards);
+	uint8_t *old = client->directory, *made;
+	uint64_t live = 0, old_bytes = ttmem__directory_bytes(client);
 	bool grown;
 
-	for (uint32_t i = 0; i < nshards; i++)
-		live += client->shards[i]->index.used;
+	for (uint32_t i = 0; i < client->nshards; i++)
+		live += index_used(&client->shards[i]->index);
 	bits = bits_for(live);
-	cells = ttmem__private_table(1ull << bits);
-	if (!cells)
+	made = ttmem__private_table(1ull << bits);
+	client->wasted = 0;
+	if (!made)
 		return false;
-	for (uint32_t i = 0; i < nshards; i++)
-		fill(cells, 32 - bits, client, client->shards[i]);
-	grown = !client->directory || 32 - bits != client->directory_shift;
-	if (client->directory)
-		ttmem__private_free(client->directory, 1ull << (32 - client->directory_shift));
-	client->directory = cells;
-	client->directory_shift = 32 - bits;
-	word_set(&client->wasted, 0);
-	word_set(&client->wasted_limit, limit_after(client, live, grown));
+	client->directory = made;
+	client->directory_shift = 32 - bits - pack;
+	client->directory_pack = pack;
+	for (uint32_t i = 0; i < client->nshards; i++)
+		fill(client, client->shards[i]);
+	grown = 1ull << bits != old_bytes;
+	if (old)
+		ttmem__private_free(old, old_bytes);
+	client->wasted_limit = limit_after(client, live, grown);
 	return true;
 }
 
-bool ttmem__directory_create(struct client *client)
+/* Under client->lock, which keeps the number of shards as it is. */
+static bool make_alone(struct client *client, uint32_t nshards)
 {
-	struct shard *first = client->shards[0];
 	bool made;
 
 	lock_take(&client->search_lock);
-	ttmem__other_take(client, first);
-	made = make(client, 1);
-	if (made) {
+	for (uint32_t i = 0; i < client->nshards; i++)
+		ttmem__other_take(client, client->shards[i]);
+	made = make(client, nshards);
+	if (made && !client->several) {
+		ttmem__sums_are_ahead(client->shards[0]);
 		word_set(&client->several, 1);
 		word_set(&client->header->several_shards, 1);
 	}
-	other_give(first);
+	for (uint32_t i = 0; i < client->nshards; i++)
+		other_give(client->shards[i]);
 	lock_give(&client->search_lock);
 	return made;
 }
 
-bool ttmem__directory_wasted(struct client *client)
+bool ttmem__directory_admit(struct client *client, uint32_t number)
 {
-	uint64_t wasted = __atomic_add_fetch(&client->wasted, 1, __ATOMIC_RELAXED);
-
-	return wasted == word_get(&client->wasted_limit);
+	if (!number || (client->directory && pack_for(number + 1) == client->directory_pack))
+		return true;
+	return make_alone(client, number + 1);
 }
 
-/* client->lock keeps the number of shards as it is. Without memory the old one stays in use. */
+bool ttmem__directory_wasted(struct client *client)
+{
+	return ++client->wasted == client->wasted_limit;
+}
+
+/* Without memory the old one stays in use. */
 void ttmem__directory_rebuild(struct client *client)
 {
 	int saved = errno;
 
 	lock_take(&client->lock);
-	lock_take(&client->search_lock);
-	for (uint32_t i = 0; i < client->nshards; i++)
-		ttmem__other_take(client, client->shards[i]);
-	if (!make(client, client->nshards))
-		word_set(&client->wasted, 0);
-	for (uint32_t i = 0; i < client->nshards; i++)
-		other_give(client->shards[i]);
-	lock_give(&client->search_lock);
+	make_alone(client, client->nshards);
 	lock_give(&client->lock);
 	errno = saved;
 }

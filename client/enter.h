@@ -17,8 +17,7 @@ static hot struct shard *track_enter(struct thread *thread)
 		return ttmem__reentered(client);
 	thread->busy = 1;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	/* Before a thread's first call its epoch is 0, and so is the client's in a forked child. */
-	if (likely(client && thread->epoch == word_get(&client->epoch) && thread->epoch))
+	if (likely(client && pass_is_good(thread, client)))
 		return thread->shard;
 	shard = ttmem__enter_slowly(thread);
 	if (!shard)

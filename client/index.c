@@ -54,7 +54,7 @@ bool ttmem__index_grow(const struct client *client, struct shard *shard)
 	struct index old = shard->index;
 	uint32_t groups = old.groups ? (old.mask + 1) * 2 : FIRST_GROUPS;
 	size_t bytes = (size_t)groups * sizeof(struct group);
-	struct index grown = {.mask = groups - 1};
+	struct index grown = {.mask = groups - 1, .room = (int32_t)(groups * GROUP_FILL)};
 	int saved = errno;
 
 	grown.groups = ttmem__private_table(bytes);
@@ -63,7 +63,9 @@ bool ttmem__index_grow(const struct client *client, struct shard *shard)
 		return false;
 	if (old.groups)
 		fill(&grown, client, shard);
-	shard->index = grown;
+	word_set(&shard->index.groups, grown.groups);
+	word_set(&shard->index.mask, grown.mask);
+	word_set(&shard->index.room, grown.room);
 	if (old.groups)
 		ttmem__private_free(old.groups, bytes / 2);
 	errno = saved;

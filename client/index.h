@@ -20,8 +20,8 @@
 /*
  * Three words of four lanes, 16 bits each: lanes 0 to 9 hold 15 bits of an entry's hash, and 1, or
  * 0 where there is no entry; lane 10 counts the entries that had no room here, and stays at
- * LANE_MAX. Words are read and written whole: a wider load than the last store to its bytes would
- * wait until all stores before it have left the processor.
+ * LANE_MAX. Words are read whole, and nearly always written whole: a wider load than the last store
+ * to its bytes would wait until all stores before it have left the processor.
  */
 struct group {
 	uint64_t words[3];
@@ -29,6 +29,8 @@ struct group {
 } __attribute__((aligned(64)));
 
 static_assert(sizeof(struct group) == 64, "a cache line");
+
+typedef uint16_t __attribute__((may_alias)) uint16_t_alias;
 
 #define LANE_MAX    0xffffull
 #define PASSED      10u
@@ -48,11 +50,25 @@ static inline void lane_set(struct group *group, uint32_t lane, uint64_t value)
 	__atomic_store_n(word, rest | value << shift, __ATOMIC_RELEASE);
 }
 
+/* The same with one store, for a group that is not read again at once. */
+static inline void lane_put(struct group *group, uint32_t lane, uint16_t value)
+{
+	__atomic_store_n((uint16_t_alias *)group->words + lane, value, __ATOMIC_RELEASE);
+}
+
+/* From 0 to the value, or back. */
+static inline void lane_flip(struct group *group, uint32_t lane, uint64_t value)
+{
+	uint64_t *word = &group->words[lane / 4];
+
+	__atomic_store_n(word, *word ^ value << lane % 4 * 16, __ATOMIC_RELEASE);
+}
+
 struct key {
 	uint64_t address;
 	uint64_t hash;
-	uint8_t device;
-	uint8_t kind;
+	uint64_t row;
+	uint16_t place; /* the record's device and kind, as they lie in memory */
 };
 
 static inline struct key key_make(uint32_t device, uint32_t kind, uint64_t address)
@@ -60,11 +76,17 @@ static inline struct key key_make(uint32_t device, uint32_t kind, uint64_t addre
 	/* Addresses are multiples of large powers of two: fold, spread by the golden ratio, fold.
 	 * The same addresses are in use on all devices: each has an offset that is spread as well.
 	 */
-	uint64_t x = (address ^ address >> 29) * 0x9e3779b97f4a7c15ull +
-		     (uint64_t)(device << 3 | kind) * 0xd6e8feb86659fd93ull;
+	uint64_t row = ROW((uint64_t)device, kind);
+	uint64_t x =
+		(address ^ address >> 29) * 0x9e3779b97f4a7c15ull + row * 0xd6e8feb86659fd93ull;
 
 	x ^= x >> 32;
-	return (struct key){address, x, (uint8_t)device, (uint8_t)kind};
+	return (struct key){address, x, row, (uint16_t)(device | kind << 8)};
+}
+
+static hot const uint16_t_alias *record_place(const struct ledger_record *record)
+{
+	return (const uint16_t_alias *)&record->device;
 }
 
 static inline struct key key_of(const struct ledger_record *record)
@@ -121,7 +143,7 @@ static inline void group_pass(struct group *group, int change)
 static inline bool key_is(struct key key, const struct ledger_record *record)
 {
 	return word_get(&record->address) == key.address &&
-	       word_get(&record->device) == key.device && word_get(&record->kind) == key.kind;
+	       word_get(record_place(record)) == key.place;
 }
 
 /* An entry that was found. */
@@ -161,13 +183,19 @@ bool ttmem__index_has(const struct index *index, const struct client *client, st
 
 static inline bool index_has_room(const struct index *index)
 {
-	return index->used < (index->mask + 1) * GROUP_FILL;
+	return index->room > 0;
+}
+
+static inline uint32_t index_used(const struct index *index)
+{
+	return (uint32_t)((int32_t)((index->mask + 1) * GROUP_FILL) - index->room);
 }
 
 /* For when the host has no memory for a larger table. */
 static inline bool index_is_full(const struct index *index)
 {
-	return index->used >= (index->mask + 1) * GROUP_SLOTS;
+	return index->room <=
+	       (int32_t)(index->mask + 1) * ((int32_t)GROUP_FILL - (int32_t)GROUP_SLOTS);
 }
 
 /* It must not be full. */
@@ -184,16 +212,16 @@ static hot void index_put(struct index *index, struct key key, uint32_t record)
 	}
 	slot = (uint32_t)__builtin_ctz(empty);
 	word_set(&group->records[slot], record);
-	lane_set(group, slot, key_tag(key));
-	index->used++;
+	lane_flip(group, slot, key_tag(key));
+	index->room--;
 }
 
 static hot void index_remove(struct index *index, struct key key, struct place place)
 {
 	uint32_t at = key_home(key, index->mask);
 
-	lane_set(place.group, place.slot, 0);
-	index->used--;
+	lane_flip(place.group, place.slot, key_tag(key));
+	index->room++;
 	for (; unlikely(&index->groups[at] != place.group); at = (at + 1) & index->mask)
 		group_pass(&index->groups[at], -1);
 }

@@ -39,6 +39,12 @@ static hot uint64_t clock_ns(clockid_t clock)
 #define RECORD_HAS_HANDLE 0x100u
 #define RECORD_SHARD      0xffu
 
+/* A table's entry for a device and kind, and the first for all devices. */
+#define ROW(device, kind) ((device)*LEDGER_KINDS + (kind))
+#define ROWS_ALL          ROW(LEDGER_ALL_DEVICES, 0)
+
+#define TRAIL 8 /* allocations that a record's trail leads on: a power of two */
+
 /* For what is not on the hot path, and for a shard that several threads want. */
 struct lock {
 	uint32_t held;
@@ -47,11 +53,17 @@ struct lock {
 
 struct group; /* index.h */
 
+/* Where one of the last TRAIL allocations is, and where that shall be told of a later one. */
+struct trail {
+	uint64_t here;
+	uint64_t *later;
+};
+
 /* From (device, kind, address) to a record. */
 struct index {
 	struct group *groups;
 	uint32_t mask; /* groups - 1 */
-	uint32_t used;
+	int32_t room;  /* for how many more it is meant; below 0 when it could not grow */
 };
 
 /*
@@ -73,9 +85,19 @@ struct shard {
 	uint32_t next_record; /* the rest of the current chunk... */
 	uint32_t chunk_end;   /* ...ends here */
 	uint64_t devices;     /* a bit for each device whose counters are backed by memory */
-	struct ledger_shard *cells;
-	/* What is not yet in the process table: all 0 while there is one shard. */
-	int64_t unpushed[LEDGER_DEVICES + 1][LEDGER_KINDS];
+	/* As the client has them. */
+	struct ledger_record *records;
+	uint64_t capacity;
+	uint32_t *armed;
+	bool several;
+	struct timespec now; /* where the clock leaves it */
+	uint32_t allocated;  /* buffers: account.h has these */
+	struct trail trails[TRAIL];
+	uint64_t nowhere;
+	/* By ROW(). */
+	struct ledger_cell *cells;
+	struct ledger_process_cell *sums; /* the process table while there is one shard, then: */
+	struct ledger_process_cell ahead[ROWS_ALL + LEDGER_KINDS]; /* see account.h */
 };
 
 /*
@@ -86,11 +108,12 @@ struct shard {
 struct client {
 	uint64_t epoch; /* that no other start of this or a parent process has; 0: not started */
 	struct ledger_header *header;
-	struct ledger_process_cell (*process)[LEDGER_KINDS];
+	struct ledger_process_cell *process; /* by ROW() */
 	struct ledger_record *records;
 	uint64_t capacity;  /* of records */
 	uint8_t *directory; /* see directory.h; changes while all shards are taken, as its shift */
 	uint32_t directory_shift;
+	uint32_t directory_pack;
 	uint32_t several; /* a second shard exists; changes once, while shard 0 is taken */
 	bool fenceless;   /* others can make our threads fence: see bias.h */
 
@@ -98,9 +121,11 @@ struct client {
 	struct lock lock __attribute__((aligned(64))); /* start, shards, tags, devices */
 	struct lock search_lock; /* looking into other shards' indexes, and making one larger */
 	struct lock chunk_lock;
-	uint32_t handle_key; /* tells the handles of this start from others' */
-	uint64_t wasted __attribute__((aligned(64))); /* searches of all shards in vain */
+	uint64_t wasted; /* searches of all shards in vain; under search_lock */
 	uint64_t wasted_limit;
+
+	uint32_t handle_key
+		__attribute__((aligned(64))); /* tells this start's handles from others' */
 	int memfd;
 	int eventfd;
 	int socket;
@@ -119,21 +144,27 @@ struct client {
 
 struct tag_stack; /* scope.c */
 
-/* What a thread keeps. It survives fork() in the child, where its epoch no longer matches. */
+/* What a thread keeps. It survives fork() in the child, where its pass is no longer good. */
 struct thread {
-	uint64_t epoch;
+	uint64_t pass; /* ~epoch */
 	struct shard *shard;
 	struct tag_stack *stack; /* made by the first push; owned by the thread */
 	uint32_t depth;          /* pushes without their pops */
-	uint32_t tid;
+	uint32_t tid;            /* these two as in a record */
+	uint16_t tag;            /* on top of the stack, while the pass is good */
 	uint16_t last_tag;
-	uint16_t tag;          /* on top of the stack, while the epoch matches */
 	volatile uint8_t busy; /* in a call: seen by a signal handler of the same thread */
 	uint8_t locked;        /* has the lock of its shard, and not only its `inside` */
 };
 
 extern struct client *ttmem__client;
 extern __thread struct thread ttmem__thread;
+
+/* Before a thread's first call the pass is 0, and in a forked child the epoch: neither is good. */
+static hot bool pass_is_good(const struct thread *thread, const struct client *client)
+{
+	return thread->pass == ~word_get(&client->epoch);
+}
 
 /* process.c */
 extern pthread_key_t ttmem__thread_key; /* its destructor is ttmem__thread_ends() */
@@ -178,11 +209,17 @@ void ttmem__own_give_slowly(const struct client *client, struct shard *shard);
 /* Any shard that the calling thread has not taken, also its own; given back by other_give(). */
 void ttmem__other_take(struct client *client, struct shard *shard);
 
+/* track.c */
+void ttmem__alloc_fully(uint32_t device, uint32_t kind, uint64_t address, uint64_t size,
+			const char *tag);
+void ttmem__free_fully(uint32_t device, uint32_t kind, uint64_t address);
+
 /* shard.c */
 struct shard *ttmem__shard_take(struct client *client);
 void ttmem__shard_leave(struct client *client, struct shard *shard);
 bool ttmem__shard_use_device(struct client *client, struct shard *shard, uint32_t device);
-void ttmem__push(struct client *client, uint32_t row, uint32_t kind, int64_t delta);
+void ttmem__sums_are_ahead(struct shard *shard);
+void ttmem__push(struct client *client, struct shard *shard, uint32_t row);
 
 /* record.c */
 uint32_t ttmem__record_fresh(struct client *client, struct shard *shard);

@@ -160,7 +160,8 @@ struct ledger_record {
 	uint8_t kind;
 	uint32_t next_free; /* the owner's; means nothing to a reader */
 	uint32_t owner;     /* the same, since minor 1: the shard, and RECORD_HAS_HANDLE */
-	uint64_t reserved1[2];
+	uint64_t later;   /* the same: where the buffer is that was allocated some calls later... */
+	uint64_t earlier; /* ...and some calls earlier */
 };
 
 #define LEDGER_OFFSET_DEVICES  0x1000ull

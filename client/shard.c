@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Shards: who works with which, and what changes when there is more than one. */
+#include "account.h"
 #include "bias.h"
 #include "directory.h"
 #include <errno.h>
 
-/* Adds to the process table while several shards may do so. */
-void ttmem__push(struct client *client, uint32_t row, uint32_t kind, int64_t delta)
+/* Adds to the process table what the shard has kept back. */
+void ttmem__push(struct client *client, struct shard *shard, uint32_t row)
 {
-	struct ledger_process_cell *cell = &client->process[row][kind];
+	struct ledger_process_cell *cell = &client->process[row];
+	int64_t delta = sum_kept_back(&shard->ahead[row], row);
 	int64_t live = __atomic_add_fetch(&cell->live_bytes, delta, __ATOMIC_RELAXED);
 	uint64_t peak = word_get(&cell->peak_bytes);
 
@@ -15,6 +17,24 @@ void ttmem__push(struct client *client, uint32_t row, uint32_t kind, int64_t del
 	       !__atomic_compare_exchange_n(&cell->peak_bytes, &peak, (uint64_t)live, true,
 					    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 		;
+	sum_keep_back(&shard->ahead[row], row);
+}
+
+static void device_is_ahead(struct shard *shard, uint32_t device)
+{
+	for (uint32_t kind = 0; kind < LEDGER_KINDS; kind++)
+		sum_keep_back(&shard->ahead[ROW(device, kind)], kind);
+}
+
+/* From now on the shard keeps back what it adds. With the shard taken, or nobody else's yet. */
+void ttmem__sums_are_ahead(struct shard *shard)
+{
+	for (uint32_t device = 0; device < LEDGER_DEVICES; device++)
+		if (shard->devices >> device & 1)
+			device_is_ahead(shard, device);
+	device_is_ahead(shard, LEDGER_ALL_DEVICES);
+	shard->sums = shard->ahead;
+	shard->several = true;
 }
 
 static struct shard *shard_new(struct client *client)
@@ -22,7 +42,7 @@ static struct shard *shard_new(struct client *client)
 	uint32_t number = client->nshards;
 	struct shard *shard;
 
-	if (number == 1 && !client->several && !ttmem__directory_create(client))
+	if (!ttmem__directory_admit(client, number))
 		return NULL;
 	shard = ttmem__private_pages(sizeof *shard);
 	if (!shard)
@@ -34,7 +54,17 @@ static struct shard *shard_new(struct client *client)
 		return NULL;
 	}
 	shard->cells =
-		(struct ledger_shard *)((char *)client->header + LEDGER_OFFSET_COUNTERS) + number;
+		((struct ledger_shard *)((char *)client->header + LEDGER_OFFSET_COUNTERS))[number]
+			.cells[0];
+	for (int i = 0; i < TRAIL; i++)
+		shard->trails[i].later = &shard->nowhere;
+	shard->records = client->records;
+	shard->capacity = client->capacity;
+	shard->armed = &client->header->armed;
+	if (number)
+		ttmem__sums_are_ahead(shard);
+	else
+		shard->sums = client->process;
 	__atomic_store_n(&client->shards[number], shard, __ATOMIC_RELEASE);
 	__atomic_store_n(&client->nshards, number + 1, __ATOMIC_RELEASE);
 	__atomic_store_n(&client->header->shards_used, number + 1, __ATOMIC_RELEASE);
@@ -87,12 +117,14 @@ void ttmem__shard_leave(struct client *client, struct shard *shard)
 bool ttmem__shard_use_device(struct client *client, struct shard *shard, uint32_t device)
 {
 	int saved = errno;
-	int error = ttmem__back(client, shard->cells->cells[device],
-				sizeof shard->cells->cells[device]);
+	int error = ttmem__back(client, &shard->cells[ROW(device, 0)],
+				LEDGER_KINDS * sizeof *shard->cells);
 
 	errno = saved;
 	if (error)
 		return false;
+	if (client->several)
+		device_is_ahead(shard, device);
 	shard->devices |= 1ull << device;
 	__atomic_store_n(&client->header->shard_devices[shard->number], shard->devices,
 			 __ATOMIC_RELEASE);

@@ -72,7 +72,7 @@ int ttmem_get_totals(uint32_t device, enum ttmem_kind kind, struct ttmem_totals 
 	for (uint32_t i = 0; i < LEDGER_DEVICES; i++)
 		if (i == row || row == LEDGER_ALL_DEVICES)
 			device_add(totals, client, i, kind);
-	peak = word_get(&client->process[row][kind].peak_bytes);
+	peak = word_get(&client->process[ROW(row, kind)].peak_bytes);
 	totals->peak_bytes = peak > totals->live_bytes ? peak : totals->live_bytes;
 	return 0;
 }

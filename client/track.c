@@ -150,7 +150,8 @@ static hot void alloc_in(struct client *client, struct shard *own, struct thread
 		alloc_among_many(client, own, thread, key, event);
 }
 
-void ttmem__alloc(uint32_t device, uint32_t kind, uint64_t address, uint64_t size, const char *tag)
+void ttmem__alloc_fully(uint32_t device, uint32_t kind, uint64_t address, uint64_t size,
+			const char *tag)
 {
 	struct thread *thread = &ttmem__thread;
 	struct shard *shard = track_enter(thread);
@@ -217,7 +218,7 @@ static cold bool free_elsewhere(struct client *client, struct shard *own, struct
 	return freed;
 }
 
-void ttmem__free(uint32_t device, uint32_t kind, uint64_t address)
+void ttmem__free_fully(uint32_t device, uint32_t kind, uint64_t address)
 {
 	struct thread *thread = &ttmem__thread;
 	struct shard *shard = track_enter(thread);
@@ -267,7 +268,7 @@ void ttmem__alloc_failed(uint32_t device, uint32_t kind, uint64_t size, uint64_t
 		return;
 	own_take(shard, thread);
 	if (track_check(client, shard, device, kind, 0))
-		failure_write(&shard->cells->cells[device][kind], size, largest_free);
+		failure_write(&shard->cells[ROW(device, kind)], size, largest_free);
 	own_give(client, shard, thread);
 	track_leave(client, thread);
 }

@@ -264,7 +264,7 @@ DAMAGES = [
      "ledger.h field ledger_header.armed: at 252"),
     ("another major of the ledger", [("ledger.h", "LEDGER_MAJOR 1", "LEDGER_MAJOR 2")],
      "ledger.h constant LEDGER_MAJOR: 2"),
-    ("a record of another size", [("ledger.h", "uint64_t reserved1[2];", "uint64_t reserved1[3];")],
+    ("a record of another size", [("ledger.h", "uint64_t earlier; ", "uint64_t earlier[2];")],
      "ledger.h struct ledger_record: 72 bytes"),
     ("a field of the ledger without a minor", [ONE_RESERVED, ("ledger.h", MINOR, 0)],
      "ledger.h field ledger_header.more: new, and LEDGER_MINOR has not gone up"),

@@ -29,7 +29,8 @@ static struct forgery newer_minor(void)
 	f.header->tags_used = 3;
 	records[0].tag = 2;
 	FILL(records[0].owner);
-	FILL(records[0].reserved1);
+	FILL(records[0].later);
+	FILL(records[0].earlier);
 	forge_seal(&f, FORGE_SEALS);
 	return f;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whose a shard is: its own thread's without a lock, until another comes. See client/bias.h. */
 #include "../../client/bias.h"
+#include "../../client/index.h"
 #include "crew.h"
 #include "own_ledger.h"
 
@@ -313,7 +314,7 @@ static void visit_all_the_time(unsigned int visitors, uint64_t turns)
 	assert_int_equal(errors_now().unknown_frees, 0);
 	assert_int_equal(totals_of(0, TTMEM_DRAM).allocated_buffers, given + turns + 1);
 	assert_int_equal(totals_of(0, TTMEM_DRAM).allocated_bytes, 3 * given + 2 * turns + 5);
-	assert_int_equal(shard_of(0)->index.used, 0);
+	assert_int_equal(index_used(&shard_of(0)->index), 0);
 	assert_all_is_freed(header);
 }
 

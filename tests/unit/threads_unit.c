@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Threads with shards of their own, and buffers that cross from one to another. */
+#include "../../client/directory.h"
 #include "../../client/internal.h"
 #include "crew.h"
 #include "own_ledger.h"
@@ -178,7 +179,47 @@ static void a_thread_that_ends_leaves_its_shard_to_the_next(void)
 	assert_all_is_freed(header);
 }
 
-static uint32_t least_shift = 32;
+/* Of its own, and one that each of the others has had, when there are `others`. */
+static void hold_and_refer(unsigned int self, unsigned int others)
+{
+	for (uint64_t i = 0; i < 300; i++) {
+		ttmem_alloc(0, TTMEM_DRAM, (self * 300 + i) << 12, 10, NULL);
+		ttmem_alloc(1, TTMEM_DRAM, i << 12, 10, NULL);
+	}
+	assert_int_equal(totals_of(0, TTMEM_DRAM).live_buffers, 300 * (others + 1));
+	assert_int_equal(totals_of(1, TTMEM_DRAM).live_buffers, 300);
+}
+
+/* The last one frees what all have, once for each. */
+static void come_one_after_the_other(struct crew *crew, unsigned int self)
+{
+	for (unsigned int i = 0; i < crew->size; i++) {
+		if (i == self)
+			hold_and_refer(self, i);
+		crew_meet(crew);
+	}
+	for (uint64_t i = 0; self + 1 == crew->size && i < 300 * crew->size; i++) {
+		ttmem_free(0, TTMEM_DRAM, i << 12);
+		ttmem_free(1, TTMEM_DRAM, i % 300 << 12);
+	}
+	crew_meet(crew);
+}
+
+/* The directory's cells become wider with the third shard, and with the fifteenth. */
+static void buffers_are_found_while_shards_come(void)
+{
+	struct crew crew;
+
+	start();
+	crew_run(&crew, 18, come_one_after_the_other);
+	assert_int_equal(header->shards_used, 18);
+	assert_int_equal(ttmem__client->directory_pack, 0);
+	assert_int_equal(errors_now().unknown_frees, 0);
+	assert_int_equal(errors_now().size_mismatches, 0);
+	assert_all_is_freed(header);
+}
+
+static uint64_t most_bytes;
 
 /* Every thread has each address in turn, so each frees what its shard and all others allocated. */
 static void allocate_many_in_turn(struct crew *crew, unsigned int self)
@@ -188,8 +229,8 @@ static void allocate_many_in_turn(struct crew *crew, unsigned int self)
 			ttmem_alloc(0, TTMEM_DRAM, (i + turn) % turns << 30, 64, NULL);
 		crew_meet(crew);
 		/* Frees do not change it. */
-		if (self == 0 && ttmem__client->directory_shift < least_shift)
-			least_shift = ttmem__client->directory_shift;
+		if (self == 0 && ttmem__directory_bytes(ttmem__client) > most_bytes)
+			most_bytes = ttmem__directory_bytes(ttmem__client);
 		for (uint64_t i = self; i < turns; i += crew->size)
 			ttmem_free(0, TTMEM_DRAM, (i + turn / 2) % turns << 30);
 		crew_meet(crew);
@@ -198,15 +239,15 @@ static void allocate_many_in_turn(struct crew *crew, unsigned int self)
 
 static void the_directory_grows_with_what_is_live(void)
 {
-	uint32_t shift;
+	uint64_t bytes;
 	struct crew crew;
 
 	start();
 	turns = 40000;
 	crew_run(&crew, 2, allocate_here_free_there);
-	shift = ttmem__client->directory_shift;
+	bytes = ttmem__directory_bytes(ttmem__client);
 	crew_run(&crew, 4, allocate_many_in_turn);
-	assert_true(least_shift < shift);
+	assert_true(most_bytes > bytes);
 	assert_int_equal(errors_now().unknown_frees, 0);
 	assert_all_is_freed(header);
 }
@@ -221,6 +262,7 @@ int main(void)
 		isolated(a_hundred_threads_share_64_shards),
 		isolated(a_thread_that_ends_leaves_its_shard_to_the_next),
 		isolated(the_directory_grows_with_what_is_live),
+		isolated(buffers_are_found_while_shards_come),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
