@@ -8,7 +8,8 @@
  *   -i      interleave the threads' addresses; otherwise each has a range of its own
  *   -m      allocate another address than the one just freed
  *   -g TAG  allocate with this tag             -s N    slices (40)
- *   -H      free by handle
+ *   -H      free by handle                     -r      free in no order, not the oldest first
+ *   -b      free all of them, the newest first, and allocate all again, in each slice
  */
 #include <pthread.h>
 #include <stdbool.h>
@@ -29,6 +30,8 @@ struct setup {
 	bool interleaved;
 	bool moving;
 	bool handles;
+	bool anyhow;
+	bool backwards;
 	const char *tag;
 };
 
@@ -37,6 +40,7 @@ struct worker {
 	pthread_barrier_t *together;
 	size_t number;
 	struct window window;
+	uint64_t random;
 	double *pair_ns; /* one for each slice */
 	double *adds_ns;
 	uint64_t words[2] __attribute__((aligned(64))); /* no other thread's on their line */
@@ -46,7 +50,7 @@ static struct setup parse(int argc, char **argv)
 {
 	struct setup s = {.live = 1000, .threads = 1, .slices = 40};
 
-	for (int option; (option = getopt(argc, argv, "l:t:s:g:imH")) != -1;) {
+	for (int option; (option = getopt(argc, argv, "l:t:s:g:imHrb")) != -1;) {
 		switch (option) {
 		case 'l':
 			s.live = must_parse(optarg);
@@ -66,6 +70,12 @@ static struct setup parse(int argc, char **argv)
 		case 'm':
 			s.moving = true;
 			break;
+		case 'r':
+			s.anyhow = true;
+			break;
+		case 'b':
+			s.backwards = true;
+			break;
 		case 'H':
 			s.handles = true;
 			break;
@@ -73,7 +83,8 @@ static struct setup parse(int argc, char **argv)
 			exit(2);
 		}
 	}
-	if (!s.threads || s.threads > MAX_THREADS || !s.slices || s.live < s.threads)
+	if (!s.threads || s.threads > MAX_THREADS || !s.slices || s.live < s.threads ||
+	    ((s.anyhow || s.backwards) && (s.moving || s.handles)))
 		GIVE_UP(2, "these numbers make no sense");
 	return s;
 }
@@ -92,6 +103,7 @@ static void lay_out(struct worker *w)
 	w->window.handles = s->handles ? must_alloc(ring_size, sizeof(ttmem_handle)) : NULL;
 	w->window.step = BUFFER_BYTES * (s->interleaved ? s->threads : 1);
 	w->window.first = BUFFER_BYTES * w->number * (s->interleaved ? 1 : ring_size);
+	w->random = w->number + 1;
 	window_init(&w->window, w->number + 1);
 	w->pair_ns = must_alloc(s->slices, sizeof(double));
 	w->adds_ns = must_alloc(s->slices, sizeof(double));
@@ -105,14 +117,25 @@ static void add_twice(uint64_t *words, size_t times)
 	}
 }
 
+static void churn(struct worker *w, size_t pairs)
+{
+	if (w->setup->backwards)
+		window_clear_and_fill(&w->window);
+	else if (w->setup->anyhow)
+		window_churn_anyhow(&w->window, pairs, &w->random);
+	else
+		window_churn(&w->window, pairs);
+}
+
 static void measure_slice(struct worker *w, size_t slice)
 {
+	size_t pairs = w->setup->backwards ? w->window.live : PAIRS;
 	uint64_t start;
 
 	pthread_barrier_wait(w->together);
 	start = now_ns();
-	window_churn(&w->window, PAIRS);
-	w->pair_ns[slice] = (double)(now_ns() - start) / PAIRS;
+	churn(w, pairs);
+	w->pair_ns[slice] = (double)(now_ns() - start) / (double)pairs;
 
 	pthread_barrier_wait(w->together);
 	start = now_ns();
@@ -127,8 +150,9 @@ static void *work(void *argument)
 	if (w->setup->threads > 1 && pin_to_nth_cpu((unsigned)w->number))
 		GIVE_UP(EXIT_SKIPPED, "fewer CPUs than threads");
 	window_fill(&w->window, w->number + 1000);
-	for (size_t slice = 0; slice < 2; slice++)
-		measure_slice(w, 0); /* warms up, and is overwritten */
+	/* Until each buffer has been freed once: from then on nothing changes any more. */
+	churn(w, w->window.live);
+	measure_slice(w, 0); /* warms up, and is overwritten */
 	for (size_t slice = 0; slice < w->setup->slices; slice++)
 		measure_slice(w, slice);
 	return NULL;

@@ -17,6 +17,9 @@ LIVE = (1_000, 100_000, 1_000_000)
 # Options of bench/alloccost.c, and the numbers of live buffers worth the time.
 VARIANTS = {
     "same": ([], LIVE),
+    "anyhow": (["-r"], LIVE),
+    "backwards": (["-b", "-s", "8"], LIVE[1:]),
+    "past": ([], (2 * LIVE[-1],)),
     "moving": (["-m"], LIVE),
     "tagged": (["-g", "weights"], LIVE[:1]),
     "handles": (["-H"], LIVE),
@@ -68,11 +71,14 @@ def tracking(build, directory, quick):
         command = [os.path.join(programs, name), "-s", slices, *options]
         return lambda: run_json(command, environment)
 
-    measurements = {
-        f"{variant} {live}": program(on, "alloccost", "-l",
-                                     str(live * 2 if "-t" in options else live), *options)
-        for variant, (options, counts) in VARIANTS.items() for live in counts
-    }
+    def pair(options, live):
+        live *= 2 if "-t" in options else 1
+        # All of them in the ledger.
+        records = {"TTMEM_RECORDS": str(live)} if "-t" in options and live > LIVE[-1] else {}
+        return program(on | records, "alloccost", "-l", str(live), *options)
+
+    measurements = {f"{variant} {live}": pair(options, live)
+                    for variant, (options, counts) in VARIANTS.items() for live in counts}
     for live in LIVE[1:]:
         measurements[f"cold {live}"] = program(off, "coldread", str(live))
     measurements["socket"] = program(off, "socketcost", *pinned)

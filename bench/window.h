@@ -2,7 +2,8 @@
 /*
  * The live buffers of one thread: a window that moves along a ring of addresses in pseudo-random
  * order. Each step frees the address at the window's tail and allocates the one at its head; where
- * the ring is no longer than the window, these two are the same address.
+ * the ring is no longer than the window, these two are the same address. So buffers are freed in
+ * the order in which they were allocated, as in most programs.
  *
  * The buffers are filled in in another order than they leave: otherwise the library would walk its
  * records from one end to the other, and the hardware would fetch them in time.
@@ -106,13 +107,38 @@ static inline size_t window_next(const struct window *w, size_t place)
 	return place + 1 == w->ring_size ? 0 : place + 1;
 }
 
+/* The loop keeps what it knows in registers: it is not what is measured. */
 static inline void window_churn(struct window *w, size_t pairs)
 {
+	struct window now = *w;
+
 	for (size_t i = 0; i < pairs; i++) {
-		window_free(w, w->tail);
-		window_alloc(w, w->head);
-		w->tail = window_next(w, w->tail);
-		w->head = window_next(w, w->head);
+		window_free(&now, now.tail);
+		window_alloc(&now, now.head);
+		now.tail = window_next(&now, now.tail);
+		now.head = window_next(&now, now.head);
+	}
+	*w = now;
+}
+
+/* Frees all of a window that has not moved, the newest first, and allocates all again. */
+static inline void window_clear_and_fill(const struct window *w)
+{
+	for (size_t place = w->live; place-- > 0;)
+		window_free(w, place);
+	for (size_t place = 0; place < w->live; place++)
+		window_alloc(w, place);
+}
+
+/* In no order at all: frees some buffer, and allocates at its address. */
+static inline void window_churn_anyhow(const struct window *w, size_t pairs, uint64_t *random)
+{
+	for (size_t i = 0; i < pairs; i++) {
+		uint64_t index = (next_random(random) >> 32) * w->live >> 32;
+		uint64_t address = w->first + index * w->step;
+
+		ttmem_free(0, TTMEM_DRAM, address);
+		ttmem_alloc(0, TTMEM_DRAM, address, BUFFER_BYTES, w->tag);
 	}
 }
 
