@@ -74,16 +74,22 @@ static hot void process_add(struct client *client, struct shard *shard, struct k
 
 /*
  * Most programs free in the order in which they have allocated, or in the opposite one. So a record
- * has trails to those that were allocated TRAIL allocations later and earlier: the record's number,
- * and above it the half of its key's hash that says where it is looked for. A free has the memory
- * of both fetched, which is then at hand when their own frees come; of what was freed just now it
- * is there anyhow. A trail may be old: nothing but the fetching relies on it.
+ * has trails to those that were allocated TRAIL allocations later and earlier. A free has the
+ * memory of both fetched, which is then at hand when their own frees come; of what was freed just
+ * now it is there anyhow. A trail is 23 bits of a record's number, then the 18 lowest of its key's
+ * hash, which lead to its group, and the 23 highest, which lead to its cell's cache line in the
+ * directory. It may be old, or too short for a large table: nothing but the fetching relies on it.
  */
+#define TRAIL_NUMBER  ((1ull << 23) - 1)
+#define TRAIL_LOWEST  ((1ull << 18) - 1)
+#define TRAIL_HIGHEST (~0ull << 41)
+
 static hot void trail_lay(struct shard *shard, struct ledger_record *record, struct key key,
 			  uint32_t number)
 {
 	struct trail *trail = &shard->trails[shard->allocated++ % TRAIL];
-	uint64_t here = key.hash << 32 | number;
+	uint64_t here = (key.hash & TRAIL_HIGHEST) | (key.hash & TRAIL_LOWEST) << 23 |
+			(number & TRAIL_NUMBER);
 
 	word_set(trail->later, here);
 	word_set(&record->earlier, trail->here);
@@ -93,8 +99,8 @@ static hot void trail_lay(struct shard *shard, struct ledger_record *record, str
 
 static hot void trail_fetch(const struct shard *shard, uint64_t trail)
 {
-	__builtin_prefetch(shard->records + (uint32_t)trail);
-	__builtin_prefetch(shard->index.groups + (trail >> 32 & shard->index.mask));
+	__builtin_prefetch(shard->records + (trail & TRAIL_NUMBER));
+	__builtin_prefetch(shard->index.groups + (trail >> 23 & shard->index.mask));
 }
 
 static hot void trails_follow(const struct client *client, const struct shard *shard,
@@ -106,7 +112,8 @@ static hot void trails_follow(const struct client *client, const struct shard *s
 	if (shard->several)
 		__builtin_prefetch(
 			client->directory +
-			(record->later >> 32 >> client->directory_shift >> client->directory_pack));
+			((uint32_t)((record->later & TRAIL_HIGHEST) >> client->directory_from) >>
+			 client->directory_shift >> client->directory_pack));
 }
 
 /* A reader leaves the record alone until record_finish(). */

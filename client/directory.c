@@ -9,19 +9,63 @@
 #define BITS_MAX 26
 #define PER_LIVE 4 /* bytes for each live buffer, at least */
 
-static void fill(const struct client *client, const struct shard *shard)
+#define SHARED_FEW 64 /* not more than one of so many */
+
+uint64_t ttmem__directory_bytes(const struct client *client)
+{
+	if (!client->directory)
+		return 0;
+	return 1ull << (32 - client->directory_shift - client->directory_pack);
+}
+
+/* Returns how many of the shard's buffers share their cell with others'. */
+static uint64_t fill(const struct client *client, const struct shard *shard)
 {
 	struct records records = ttmem__records_of(client, shard->number);
 	uint8_t mine = (uint8_t)(shard->number + 1);
 	const struct ledger_record *record;
+	uint64_t shared = 0;
 
 	while ((record = ttmem__records_next(&records))) {
 		struct cell cell = directory_cell(client, key_of(record));
 		uint8_t byte = *cell.byte, seen = cell_value(cell, byte);
 
-		if (!(record->owner & RECORD_HAS_HANDLE) && seen != mine)
-			cell_change(cell, &byte, seen ? CELL_MANY : mine);
+		if (record->owner & RECORD_HAS_HANDLE || seen == mine)
+			continue;
+		cell_change(cell, &byte, seen ? CELL_MANY : mine);
+		shared += seen != 0;
 	}
+	return shared;
+}
+
+static uint64_t fill_anew(struct client *client, uint8_t from)
+{
+	uint64_t shared = 0;
+
+	client->directory_from = from;
+	memset(client->directory, 0, ttmem__directory_bytes(client));
+	for (uint32_t i = 0; i < client->nshards; i++)
+		shared += fill(client, client->shards[i]);
+	return shared;
+}
+
+/* Most often the first place is good. */
+static void fill_best(struct client *client, uint64_t live)
+{
+	static const uint8_t places[] = {32, 29, 26, 0};
+	uint64_t shared, least = UINT64_MAX;
+	uint8_t best = 0, last = 0;
+
+	for (size_t i = 0; i < sizeof places && least > live / SHARED_FEW; i++) {
+		last = places[i];
+		shared = fill_anew(client, last);
+		if (shared < least) {
+			least = shared;
+			best = last;
+		}
+	}
+	if (best != last)
+		fill_anew(client, best);
 }
 
 static uint32_t bits_for(uint64_t live)
@@ -49,13 +93,6 @@ static uint64_t limit_after(const struct client *client, uint64_t live, bool gro
 	return limit > 1024 ? limit : 1024;
 }
 
-uint64_t ttmem__directory_bytes(const struct client *client)
-{
-	if (!client->directory)
-		return 0;
-	return 1ull << (32 - client->directory_shift - client->directory_pack);
-}
-
 /* With all shards taken, client->lock and client->search_lock. For as many shards as `nshards`. */
 static bool make(struct client *client, uint32_t nshards)
 {
@@ -72,10 +109,9 @@ static bool make(struct client *client, uint32_t nshards)
 	if (!made)
 		return false;
 	client->directory = made;
-	client->directory_shift = 32 - bits - pack;
-	client->directory_pack = pack;
-	for (uint32_t i = 0; i < client->nshards; i++)
-		fill(client, client->shards[i]);
+	client->directory_shift = (uint8_t)(32 - bits - pack);
+	client->directory_pack = (uint8_t)pack;
+	fill_best(client, live);
 	grown = 1ull << bits != old_bytes;
 	if (old)
 		ttmem__private_free(old, old_bytes);

@@ -42,6 +42,12 @@ bool ttmem__directory_wasted(struct client *client);
  */
 void ttmem__directory_rebuild(struct client *client);
 
+/*
+ * A cell is found by 32 bits of a key's hash, from directory_from on. Of addresses at equal
+ * distances the upper bits are spread evenly, more so than chance would have it, and hardly any
+ * share a cell; but with a few distances they come back to where they were. So there are several
+ * places to take them from, and the lowest bits, in which chance rules.
+ */
 /* The cells' width in bits is 8 >> pack, and there are 1 << pack in a byte. */
 struct cell {
 	uint8_t *byte;
@@ -51,7 +57,7 @@ struct cell {
 
 static inline struct cell directory_cell(const struct client *client, struct key key)
 {
-	uint32_t index = (uint32_t)key.hash >> client->directory_shift;
+	uint32_t index = (uint32_t)(key.hash >> client->directory_from) >> client->directory_shift;
 	uint32_t pack = client->directory_pack, width = 8 >> pack;
 
 	return (struct cell){.byte = &client->directory[index >> pack],

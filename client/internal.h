@@ -53,7 +53,8 @@ struct lock {
 
 struct group; /* index.h */
 
-/* Where one of the last TRAIL allocations is, and where that shall be told of a later one. */
+/* Where one of the last TRAIL allocations is, and where that shall be told of a later one: see
+ * account.h. */
 struct trail {
 	uint64_t here;
 	uint64_t *later;
@@ -112,8 +113,9 @@ struct client {
 	struct ledger_record *records;
 	uint64_t capacity;  /* of records */
 	uint8_t *directory; /* see directory.h; changes while all shards are taken, as its shift */
-	uint32_t directory_shift;
-	uint32_t directory_pack;
+	uint8_t directory_from;
+	uint8_t directory_shift;
+	uint8_t directory_pack;
 	uint32_t several; /* a second shard exists; changes once, while shard 0 is taken */
 	bool fenceless;   /* others can make our threads fence: see bias.h */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The trails from a record to those that were allocated before and after it. That they make frees
  * faster is the bench's to show; here, that they lead where they should. */
-#include "../../client/index.h"
+#include "../../client/account.h"
 #include "crew.h"
 #include "own_ledger.h"
 
@@ -21,10 +21,13 @@ static struct ledger_record *record_of(uint64_t address)
 /* The record that a trail leads to, whose hash must be its key's. */
 static const struct ledger_record *at(uint64_t trail)
 {
-	const struct ledger_record *record = &ttmem__client->records[(uint32_t)trail];
+	const struct ledger_record *record = &ttmem__client->records[trail & TRAIL_NUMBER];
+	uint64_t hash;
 
-	assert_true((uint32_t)trail < ttmem__client->capacity);
-	assert_int_equal(trail >> 32, (uint32_t)key_of(record).hash);
+	assert_true((trail & TRAIL_NUMBER) < ttmem__client->capacity);
+	hash = key_of(record).hash;
+	assert_int_equal(trail >> 23 & TRAIL_LOWEST, hash & TRAIL_LOWEST);
+	assert_int_equal(trail & TRAIL_HIGHEST, hash & TRAIL_HIGHEST);
 	return record;
 }
 
