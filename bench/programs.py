@@ -72,10 +72,18 @@ def tracking(build, directory, quick):
         return lambda: run_json(command, environment)
 
     def pair(options, live):
-        live *= 2 if "-t" in options else 1
+        if "-t" not in options:
+            return program(on, "alloccost", "-l", str(live), *options)
         # All of them in the ledger.
-        records = {"TTMEM_RECORDS": str(live)} if "-t" in options and live > LIVE[-1] else {}
-        return program(on | records, "alloccost", "-l", str(live), *options)
+        records = {"TTMEM_RECORDS": str(max(2 * live, LIVE[-1]))}
+        together = program(on | records, "alloccost", "-l", str(2 * live), *options)
+        alone = program(on | records, "alloccost", "-l", str(live))
+
+        def compare():
+            """What one pays alone, just before and after: a machine has its moods."""
+            before, figures, after = alone(), together(), alone()
+            return figures | {"alone_ns": (before["pair_ns"] + after["pair_ns"]) / 2}
+        return compare
 
     measurements = {f"{variant} {live}": pair(options, live)
                     for variant, (options, counts) in VARIANTS.items() for live in counts}
