@@ -91,6 +91,19 @@ static int fds_open(void)
 	return count;
 }
 
+/* Not those of errands, which may look into other processes for as long as those are stuck. */
+static int sockets_open(void)
+{
+	char path[32], target[32];
+	int count = 0;
+
+	for (int fd = 0; fd < 4096; fd++) {
+		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+		count += readlink(path, target, sizeof target) > 7 && !memcmp(target, "socket:", 7);
+	}
+	return count;
+}
+
 static int processes(const struct site *site)
 {
 	return g_tree_nnodes(site->model.processes);
@@ -192,7 +205,7 @@ static bool drains_in_a_flood(struct site *site)
 static void a_flood_of_connections_does_not_keep_the_loop(void **state)
 {
 	struct site *site = *state;
-	int fds = fds_open();
+	int sockets = sockets_open();
 	struct rlimit limit, less;
 
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
@@ -201,7 +214,7 @@ static void a_flood_of_connections_does_not_keep_the_loop(void **state)
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &less), 0);
 	for (int i = 0; i < 5; i++) {
 		assert_true(drains_in_a_flood(site));
-		assert_true(until(site, fds_open() <= fds));
+		assert_true(until(site, sockets_open() <= sockets));
 	}
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
