@@ -106,14 +106,15 @@ static hot void trail_fetch(const struct shard *shard, uint64_t trail)
 static hot void trails_follow(const struct client *client, const struct shard *shard,
 			      const struct ledger_record *record)
 {
+	const struct directory *directory = &client->directory;
+
 	trail_fetch(shard, record->later);
 	trail_fetch(shard, record->earlier);
 	/* Its address will be used again. */
 	if (shard->several)
-		__builtin_prefetch(
-			client->directory +
-			((uint32_t)((record->later & TRAIL_HIGHEST) >> client->directory_from) >>
-			 client->directory_shift >> client->directory_pack));
+		__builtin_prefetch(directory->bytes + ((uint32_t)((record->later & TRAIL_HIGHEST) >>
+								  directory->from) >>
+						       directory->shift >> directory->pack));
 }
 
 /* A reader leaves the record alone until record_finish(). */

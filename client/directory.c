@@ -11,15 +11,14 @@
 
 #define SHARED_FEW 64 /* not more than one of so many */
 
-uint64_t ttmem__directory_bytes(const struct client *client)
+uint64_t ttmem__directory_bytes(const struct directory *directory)
 {
-	if (!client->directory)
-		return 0;
-	return 1ull << (32 - client->directory_shift - client->directory_pack);
+	return directory->bytes ? 1ull << (32 - directory->shift - directory->pack) : 0;
 }
 
 /* Returns how many of the shard's buffers share their cell with others'. */
-static uint64_t fill(const struct client *client, const struct shard *shard)
+static uint64_t fill(const struct directory *directory, const struct client *client,
+		     const struct shard *shard)
 {
 	struct records records = ttmem__records_of(client, shard->number);
 	uint8_t mine = (uint8_t)(shard->number + 1);
@@ -27,7 +26,7 @@ static uint64_t fill(const struct client *client, const struct shard *shard)
 	uint64_t shared = 0;
 
 	while ((record = ttmem__records_next(&records))) {
-		struct cell cell = directory_cell(client, key_of(record));
+		struct cell cell = directory_cell(directory, key_of(record));
 		uint8_t byte = *cell.byte, seen = cell_value(cell, byte);
 
 		if (record->owner & RECORD_HAS_HANDLE || seen == mine)
@@ -38,34 +37,36 @@ static uint64_t fill(const struct client *client, const struct shard *shard)
 	return shared;
 }
 
-static uint64_t fill_anew(struct client *client, uint8_t from)
+static uint64_t fill_from(struct directory *directory, const struct client *client, uint8_t from)
 {
 	uint64_t shared = 0;
 
-	client->directory_from = from;
-	memset(client->directory, 0, ttmem__directory_bytes(client));
+	directory->from = from;
 	for (uint32_t i = 0; i < client->nshards; i++)
-		shared += fill(client, client->shards[i]);
+		shared += fill(directory, client, client->shards[i]);
 	return shared;
 }
 
 /* Most often the first place is good. */
-static void fill_best(struct client *client, uint64_t live)
+static void fill_best(struct directory *directory, const struct client *client, uint64_t live)
 {
 	static const uint8_t places[] = {32, 29, 26, 0};
 	uint64_t shared, least = UINT64_MAX;
-	uint8_t best = 0, last = 0;
+	uint8_t best = 0;
 
 	for (size_t i = 0; i < sizeof places && least > live / SHARED_FEW; i++) {
-		last = places[i];
-		shared = fill_anew(client, last);
+		if (i)
+			memset(directory->bytes, 0, ttmem__directory_bytes(directory));
+		shared = fill_from(directory, client, places[i]);
 		if (shared < least) {
 			least = shared;
-			best = last;
+			best = places[i];
 		}
 	}
-	if (best != last)
-		fill_anew(client, best);
+	if (best == directory->from)
+		return;
+	memset(directory->bytes, 0, ttmem__directory_bytes(directory));
+	fill_from(directory, client, best);
 }
 
 static uint32_t bits_for(uint64_t live)
@@ -77,7 +78,7 @@ static uint32_t bits_for(uint64_t live)
 	return bits;
 }
 
-static uint32_t pack_for(uint32_t nshards)
+static uint8_t pack_for(uint32_t nshards)
 {
 	return nshards <= 2 ? 2 : nshards <= 14 ? 1 : 0;
 }
@@ -93,29 +94,27 @@ static uint64_t limit_after(const struct client *client, uint64_t live, bool gro
 	return limit > 1024 ? limit : 1024;
 }
 
-/* With all shards taken, client->lock and client->search_lock. For as many shards as `nshards`. */
+/* With all shards taken, client->lock and client->search_lock. For as many shards as `nshards`. The
+ * new one is complete when it takes the old one's place: a child that a handler forks gets one. */
 static bool make(struct client *client, uint32_t nshards)
 {
-	uint32_t bits, pack = pack_for(nshards);
-	uint8_t *old = client->directory, *made;
-	uint64_t live = 0, old_bytes = ttmem__directory_bytes(client);
-	bool grown;
+	struct directory old = client->directory, made = {.pack = pack_for(nshards)};
+	uint64_t live = 0, old_bytes = ttmem__directory_bytes(&old);
+	uint32_t bits;
 
 	for (uint32_t i = 0; i < client->nshards; i++)
 		live += index_used(&client->shards[i]->index);
 	bits = bits_for(live);
-	made = ttmem__private_table(1ull << bits);
 	client->wasted = 0;
-	if (!made)
+	made.shift = (uint8_t)(32 - bits - made.pack);
+	made.bytes = ttmem__private_table(1ull << bits);
+	if (!made.bytes)
 		return false;
+	fill_best(&made, client, live);
 	client->directory = made;
-	client->directory_shift = (uint8_t)(32 - bits - pack);
-	client->directory_pack = (uint8_t)pack;
-	fill_best(client, live);
-	grown = 1ull << bits != old_bytes;
-	if (old)
-		ttmem__private_free(old, old_bytes);
-	client->wasted_limit = limit_after(client, live, grown);
+	if (old.bytes)
+		ttmem__private_free(old.bytes, old_bytes);
+	client->wasted_limit = limit_after(client, live, 1ull << bits != old_bytes);
 	return true;
 }
 
@@ -141,7 +140,7 @@ static bool make_alone(struct client *client, uint32_t nshards)
 
 bool ttmem__directory_admit(struct client *client, uint32_t number)
 {
-	if (!number || (client->directory && pack_for(number + 1) == client->directory_pack))
+	if (!number || (client->directory.bytes && pack_for(number + 1) == client->directory.pack))
 		return true;
 	return make_alone(client, number + 1);
 }

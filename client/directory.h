@@ -32,7 +32,7 @@
 /* Under client->lock, before the shard of this number is made: sees to it that there is a directory
  * and that its cells can name it. False: no memory. */
 bool ttmem__directory_admit(struct client *client, uint32_t number);
-uint64_t ttmem__directory_bytes(const struct client *client);
+uint64_t ttmem__directory_bytes(const struct directory *directory);
 
 /* Under client->search_lock: a search of all shards found nothing. True when that has been so often
  * that it is worth making the directory anew. */
@@ -43,7 +43,7 @@ bool ttmem__directory_wasted(struct client *client);
 void ttmem__directory_rebuild(struct client *client);
 
 /*
- * A cell is found by 32 bits of a key's hash, from directory_from on. Of addresses at equal
+ * A cell is found by 32 bits of a key's hash, from `from` on. Of addresses at equal
  * distances the upper bits are spread evenly, more so than chance would have it, and hardly any
  * share a cell; but with a few distances they come back to where they were. So there are several
  * places to take them from, and the lowest bits, in which chance rules.
@@ -55,12 +55,12 @@ struct cell {
 	uint8_t many;
 };
 
-static inline struct cell directory_cell(const struct client *client, struct key key)
+static inline struct cell directory_cell(const struct directory *directory, struct key key)
 {
-	uint32_t index = (uint32_t)(key.hash >> client->directory_from) >> client->directory_shift;
-	uint32_t pack = client->directory_pack, width = 8 >> pack;
+	uint32_t index = (uint32_t)(key.hash >> directory->from) >> directory->shift;
+	uint32_t pack = directory->pack, width = 8 >> pack;
 
-	return (struct cell){.byte = &client->directory[index >> pack],
+	return (struct cell){.byte = &directory->bytes[index >> pack],
 			     .at = (uint8_t)((index & ((1u << pack) - 1)) * width),
 			     .many = (uint8_t)((1u << width) - 1)};
 }
@@ -87,7 +87,7 @@ static inline bool cell_change(struct cell cell, uint8_t *byte, uint8_t value)
  * the shard that entered itself: whoever sees the number must find the shard. */
 static inline uint8_t directory_look(const struct client *client, struct key key)
 {
-	struct cell cell = directory_cell(client, key);
+	struct cell cell = directory_cell(&client->directory, key);
 
 	return cell_value(cell, __atomic_load_n(cell.byte, __ATOMIC_ACQUIRE));
 }
@@ -96,7 +96,7 @@ static inline uint8_t directory_look(const struct client *client, struct key key
 static inline bool directory_enter(const struct client *client, const struct shard *own,
 				   struct key key)
 {
-	struct cell cell = directory_cell(client, key);
+	struct cell cell = directory_cell(&client->directory, key);
 	uint8_t mine = (uint8_t)(own->number + 1);
 	uint8_t byte = __atomic_load_n(cell.byte, __ATOMIC_RELAXED);
 
@@ -111,7 +111,7 @@ static inline bool directory_enter(const struct client *client, const struct sha
 static inline uint8_t directory_join(const struct client *client, const struct shard *own,
 				     struct key key)
 {
-	struct cell cell = directory_cell(client, key);
+	struct cell cell = directory_cell(&client->directory, key);
 	uint8_t mine = (uint8_t)(own->number + 1);
 	uint8_t byte = __atomic_load_n(cell.byte, __ATOMIC_ACQUIRE);
 	uint8_t seen = cell_value(cell, byte);

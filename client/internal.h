@@ -67,6 +67,12 @@ struct index {
 	int32_t room;  /* for how many more it is meant; below 0 when it could not grow */
 };
 
+/* Which shard may have an address: directory.h. */
+struct directory {
+	uint8_t *bytes; /* NULL: there is none */
+	uint8_t from, shift, pack;
+};
+
 /*
  * One thread's part of the ledger, and the private memory that goes with it. Owned by the client
  * for the life of the process; a thread that ends leaves its shard, with the buffers in it, to
@@ -111,11 +117,8 @@ struct client {
 	struct ledger_header *header;
 	struct ledger_process_cell *process; /* by ROW() */
 	struct ledger_record *records;
-	uint64_t capacity;  /* of records */
-	uint8_t *directory; /* see directory.h; changes while all shards are taken, as its shift */
-	uint8_t directory_from;
-	uint8_t directory_shift;
-	uint8_t directory_pack;
+	uint64_t capacity;          /* of records */
+	struct directory directory; /* changes while all shards are taken */
 	uint32_t several; /* a second shard exists; changes once, while shard 0 is taken */
 	bool fenceless;   /* others can make our threads fence: see bias.h */
 
@@ -181,6 +184,7 @@ void *ttmem__private_pages(size_t bytes);
 void *ttmem__private_table(size_t bytes);
 void ttmem__private_free(void *pages, size_t bytes);
 void ttmem__private_inherit(bool wanted);
+void ttmem__private_complete(void *pages, size_t bytes);
 void ttmem__private_forget(void);
 void ttmem__private_free_all(void);
 void ttmem__signals_block(sigset_t *saved);

@@ -7,6 +7,7 @@
  * process.c).
  */
 #include "internal.h"
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -108,6 +109,16 @@ void ttmem__private_inherit(bool wanted)
 		if (bytes)
 			madvise(ranges[i].start, bytes, wanted ? MADV_DOFORK : MADV_DONTFORK);
 	}
+}
+
+/* In the child: zeros, should these pages not be there, because another thread has made them after
+ * ttmem__private_inherit(). */
+void ttmem__private_complete(void *pages, size_t bytes)
+{
+	if (pages && msync(pages, bytes, MS_ASYNC) && errno == ENOMEM)
+		(void)mmap(pages, bytes, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1,
+			   0);
 }
 
 /* Before a start: what is listed then was listed by a parent. */

@@ -10,7 +10,7 @@
  * from it into a call whose memory it does not have. It gets copies, and a ledger of zeros in the
  * place of its parent's, in which it finishes the call for nobody; its next call starts clean.
  */
-#include "internal.h"
+#include "directory.h"
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -171,6 +171,20 @@ static void after_fork_in_parent(void)
 	memset(&kept, 0, sizeof kept);
 }
 
+static struct group no_group; /* with a mask of 0: a table of none */
+
+static void finish_shard(struct shard *shard)
+{
+	ttmem__private_complete(shard, sizeof *shard);
+	shard->lock = (struct lock){0};
+	shard->inside = 0;
+	if (shard->index.groups)
+		ttmem__private_complete(shard->index.groups,
+					(shard->index.mask + 1) * sizeof(struct group));
+	else
+		shard->index.groups = &no_group;
+}
+
 /* There is one thread now, which may hold any of the locks or wait for one: it can have them all.
  * The pages stay for good, because nothing says when the call has ended. Should there be no memory
  * for zeros, the call ends in the parent's ledger. */
@@ -179,10 +193,13 @@ static void finish_for_nobody(struct client *client)
 	(void)mmap(client->header, ledger_file_size(client->capacity), PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 	client->lock = client->search_lock = client->chunk_lock = (struct lock){0};
-	for (uint32_t i = 0; i < client->nshards; i++) {
-		client->shards[i]->lock = (struct lock){0};
-		client->shards[i]->inside = 0;
-	}
+	ttmem__private_complete(client->directory.bytes,
+				ttmem__directory_bytes(&client->directory));
+	for (uint32_t i = 0; i < client->nshards; i++)
+		finish_shard(client->shards[i]);
+	for (uint32_t i = 0; i < OVERFLOW_BLOCKS && client->overflow[i]; i++)
+		ttmem__private_complete(client->overflow[i],
+					OVERFLOW_BLOCK * sizeof(struct ledger_record));
 }
 
 /* If the state is not zero, it was kept for this child, or for that of another thread's fork at the

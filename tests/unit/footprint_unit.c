@@ -48,7 +48,7 @@ static void an_idle_client_takes_little(void)
 static uint64_t index_bytes(void)
 {
 	const struct client *client = ttmem__client;
-	uint64_t bytes = ttmem__directory_bytes(client);
+	uint64_t bytes = ttmem__directory_bytes(&client->directory);
 
 	for (uint32_t i = 0; i < client->nshards; i++)
 		bytes += ((uint64_t)client->shards[i]->index.mask + 1) * sizeof(struct group);

@@ -213,7 +213,7 @@ static void buffers_are_found_while_shards_come(void)
 	start();
 	crew_run(&crew, 18, come_one_after_the_other);
 	assert_int_equal(header->shards_used, 18);
-	assert_int_equal(ttmem__client->directory_pack, 0);
+	assert_int_equal(ttmem__client->directory.pack, 0);
 	assert_int_equal(errors_now().unknown_frees, 0);
 	assert_int_equal(errors_now().size_mismatches, 0);
 	assert_all_is_freed(header);
@@ -229,8 +229,8 @@ static void allocate_many_in_turn(struct crew *crew, unsigned int self)
 			ttmem_alloc(0, TTMEM_DRAM, (i + turn) % turns << 30, 64, NULL);
 		crew_meet(crew);
 		/* Frees do not change it. */
-		if (self == 0 && ttmem__directory_bytes(ttmem__client) > most_bytes)
-			most_bytes = ttmem__directory_bytes(ttmem__client);
+		if (self == 0 && ttmem__directory_bytes(&ttmem__client->directory) > most_bytes)
+			most_bytes = ttmem__directory_bytes(&ttmem__client->directory);
 		for (uint64_t i = self; i < turns; i += crew->size)
 			ttmem_free(0, TTMEM_DRAM, (i + turn / 2) % turns << 30);
 		crew_meet(crew);
@@ -245,7 +245,7 @@ static void the_directory_grows_with_what_is_live(void)
 	start();
 	turns = 40000;
 	crew_run(&crew, 2, allocate_here_free_there);
-	bytes = ttmem__directory_bytes(ttmem__client);
+	bytes = ttmem__directory_bytes(&ttmem__client->directory);
 	crew_run(&crew, 4, allocate_many_in_turn);
 	assert_true(most_bytes > bytes);
 	assert_int_equal(errors_now().unknown_frees, 0);
@@ -272,7 +272,7 @@ static void few_buffers_of_others_share_a_cell_by_chance(void)
 	ttmem__directory_rebuild(ttmem__client);
 	for (uint64_t i = 0; i < 20000; i++)
 		shared += directory_look(client, key_make(0, TTMEM_DRAM, i << 30)) == CELL_MANY;
-	assert_int_not_equal(client->directory_from, 32);
+	assert_int_not_equal(client->directory.from, 32);
 	assert_true(shared < 20000 / 20);
 }
 
