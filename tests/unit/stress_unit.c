@@ -41,6 +41,11 @@ static void add(uint64_t *number, uint64_t more)
 	__atomic_fetch_add(number, more, __ATOMIC_RELAXED);
 }
 
+static bool is_counted(const uint64_t *number)
+{
+	return __atomic_load_n(number, __ATOMIC_RELAXED);
+}
+
 static uint32_t device_of(uint64_t place)
 {
 	return (uint32_t)(place % 5);
@@ -233,7 +238,8 @@ static bool is_over(const struct timespec *begin)
  */
 static bool has_seen_all(void)
 {
-	return count.children && (count.cancelled || !may_cancel) && count.handled;
+	return is_counted(&count.children) && (is_counted(&count.cancelled) || !may_cancel) &&
+	       is_counted(&count.handled);
 }
 
 static void disturb(pthread_t workers[WORKERS])
