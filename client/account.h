@@ -39,37 +39,52 @@ static hot int64_t sum_kept_back(const struct ledger_process_cell *sum, uint32_t
 	return sum->live_bytes - (batch_of(row % LEDGER_KINDS) - 1);
 }
 
-static hot void sum_add(struct ledger_process_cell *sum, int64_t delta)
+/* Adds to the sum of a device and to that of all. True: they are to be settled. */
+static hot bool sums_add(const struct shard *shard, uint64_t row, int64_t delta)
 {
-	word_set(&sum->live_bytes, (int64_t)((uint64_t)sum->live_bytes + (uint64_t)delta));
+	struct ledger_process_cell *device = &shard->sums[row];
+	struct ledger_process_cell *all = &shard->sums[row % LEDGER_KINDS + ROWS_ALL];
+	uint64_t device_live = (uint64_t)device->live_bytes + (uint64_t)delta;
+	uint64_t all_live = (uint64_t)all->live_bytes + (uint64_t)delta;
+
+	word_set(&device->live_bytes, (int64_t)device_live);
+	word_set(&all->live_bytes, (int64_t)all_live);
+	return unlikely(device_live > device->peak_bytes) || unlikely(all_live > all->peak_bytes);
 }
 
-static hot bool sum_is_beyond(const struct ledger_process_cell *sum)
-{
-	return (uint64_t)sum->live_bytes > sum->peak_bytes;
-}
-
-static hot void sum_settle(struct client *client, struct shard *shard, uint32_t row)
+static hot void sum_settle(struct client *client, struct shard *shard, uint64_t row)
 {
 	struct ledger_process_cell *sum = &shard->sums[row];
 
-	if (likely(!sum_is_beyond(sum)))
+	if (likely((uint64_t)sum->live_bytes <= sum->peak_bytes))
 		return;
-	if (client->several)
-		ttmem__push(client, shard, row);
+	if (shard->several)
+		ttmem__push(client, shard, (uint32_t)row);
 	else
 		word_set(&sum->peak_bytes, (uint64_t)sum->live_bytes);
 }
 
-static hot void process_add(struct client *client, struct shard *shard, struct key key,
-			    int64_t delta)
+static hot void sums_settle(struct client *client, struct shard *shard, uint64_t row)
 {
-	uint32_t all = ROWS_ALL + key.row % LEDGER_KINDS;
+	sum_settle(client, shard, row);
+	sum_settle(client, shard, row % LEDGER_KINDS + ROWS_ALL);
+}
 
-	sum_add(&shard->sums[key.row], delta);
-	sum_settle(client, shard, key.row);
-	sum_add(&shard->sums[all], delta);
-	sum_settle(client, shard, all);
+static hot void count_allocated(struct shard *shard, uint64_t row, uint64_t size)
+{
+	struct ledger_cell *cell = &shard->cells[row];
+
+	word_add(&cell->allocated_bytes, size);
+	word_add(&cell->allocated_buffers, 1);
+}
+
+/* A reader that sees one of these also sees the allocation: it takes `freed` first. */
+static hot void count_freed(struct shard *shard, uint64_t row, uint64_t size)
+{
+	struct ledger_cell *cell = &shard->cells[row];
+
+	__atomic_store_n(&cell->freed_buffers, cell->freed_buffers + 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&cell->freed_bytes, cell->freed_bytes + size, __ATOMIC_RELEASE);
 }
 
 /*
@@ -152,12 +167,18 @@ static hot uint32_t record_take(struct client *client, struct shard *shard)
 	return number - 1;
 }
 
+static hot void record_give(struct shard *shard, struct ledger_record *record, uint32_t number)
+{
+	word_set(&record->references, 0);
+	word_set(&record->next_free, shard->free_record);
+	shard->free_record = number + 1;
+}
+
 /* Writes the record of a new buffer and counts it. Returns its number, or UINT32_MAX when the host
  * has no memory left: then it is not tracked. */
 static hot uint32_t account_add(struct client *client, struct shard *shard, struct key key,
 				struct event event)
 {
-	struct ledger_cell *cell = &shard->cells[key.row];
 	uint32_t number = record_take(client, shard);
 
 	if (unlikely(number == UINT32_MAX)) {
@@ -167,9 +188,9 @@ static hot uint32_t account_add(struct client *client, struct shard *shard, stru
 	record_begin(record_at(client, number), shard, key, event);
 	trail_lay(shard, record_at(client, number), key, number);
 	record_finish(record_at(client, number), shard);
-	word_add(&cell->allocated_bytes, event.size);
-	word_add(&cell->allocated_buffers, 1);
-	process_add(client, shard, key, (int64_t)event.size);
+	count_allocated(shard, key.row, event.size);
+	if (sums_add(shard, key.row, (int64_t)event.size))
+		sums_settle(client, shard, key.row);
 	if (unlikely(number >= client->capacity))
 		word_count(&client->header->unlisted);
 	return number;
@@ -179,17 +200,13 @@ static hot uint32_t account_add(struct client *client, struct shard *shard, stru
 static hot void account_remove(struct client *client, struct shard *shard, struct key key,
 			       struct ledger_record *record, uint32_t number)
 {
-	struct ledger_cell *cell = &shard->cells[key.row];
 	uint64_t size = record->size;
 
 	trails_follow(client, shard, record);
-	word_set(&record->references, 0);
-	word_set(&record->next_free, shard->free_record);
-	shard->free_record = number + 1;
-	/* A reader that sees one of these also sees the allocation: it takes `freed` first. */
-	__atomic_store_n(&cell->freed_buffers, cell->freed_buffers + 1, __ATOMIC_RELEASE);
-	__atomic_store_n(&cell->freed_bytes, cell->freed_bytes + size, __ATOMIC_RELEASE);
-	process_add(client, shard, key, -(int64_t)size);
+	record_give(shard, record, number);
+	count_freed(shard, key.row, size);
+	if (sums_add(shard, key.row, -(int64_t)size))
+		sums_settle(client, shard, key.row);
 	if (unlikely(number >= client->capacity))
 		__atomic_fetch_sub(&client->header->unlisted, 1, __ATOMIC_RELAXED);
 }

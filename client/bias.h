@@ -20,12 +20,24 @@
 
 #include "internal.h"
 
-/* Takes the calling thread's own shard. */
-static inline void own_take(struct shard *shard, struct thread *thread)
+/* Into the calling thread's own shard, without the lock. False: it is shared, and not taken. */
+static inline bool own_step_in(struct shard *shard)
 {
 	word_set(&shard->inside, 1);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	if (likely(!__atomic_load_n(&shard->shared, __ATOMIC_ACQUIRE)))
+	return likely(!__atomic_load_n(&shard->shared, __ATOMIC_ACQUIRE));
+}
+
+static inline void own_step_out(struct shard *shard)
+{
+	__atomic_store_n(&shard->inside, 0, __ATOMIC_RELEASE);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+/* Takes the calling thread's own shard. */
+static inline void own_take(struct shard *shard, struct thread *thread)
+{
+	if (likely(own_step_in(shard)))
 		return;
 	ttmem__own_take_slowly(shard);
 	thread->locked = 1;
@@ -38,8 +50,7 @@ static inline void own_give(const struct client *client, struct shard *shard, st
 		ttmem__own_give_slowly(client, shard);
 		return;
 	}
-	__atomic_store_n(&shard->inside, 0, __ATOMIC_RELEASE);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	own_step_out(shard);
 }
 
 static inline void other_give(struct shard *shard)

@@ -127,9 +127,8 @@ static bool make_alone(struct client *client, uint32_t nshards)
 	for (uint32_t i = 0; i < client->nshards; i++)
 		ttmem__other_take(client, client->shards[i]);
 	made = make(client, nshards);
-	if (made && !client->several) {
+	if (made && !client->shards[0]->several) {
 		ttmem__sums_are_ahead(client->shards[0]);
-		word_set(&client->several, 1);
 		word_set(&client->header->several_shards, 1);
 	}
 	for (uint32_t i = 0; i < client->nshards; i++)

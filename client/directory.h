@@ -43,12 +43,12 @@ bool ttmem__directory_wasted(struct client *client);
 void ttmem__directory_rebuild(struct client *client);
 
 /*
- * A cell is found by 32 bits of a key's hash, from `from` on. Of addresses at equal
- * distances the upper bits are spread evenly, more so than chance would have it, and hardly any
- * share a cell; but with a few distances they come back to where they were. So there are several
- * places to take them from, and the lowest bits, in which chance rules.
+ * A cell is found by 32 bits of a key's hash, from `from` on. Of addresses at equal distances the
+ * upper bits are spread evenly, more so than chance would have it, and hardly any share a cell; but
+ * with a few distances they come back to where they were. So there are several places to take them
+ * from, and the lowest bits, in which chance rules. A cell's width in bits is 8 >> pack, and there
+ * are 1 << pack in a byte.
  */
-/* The cells' width in bits is 8 >> pack, and there are 1 << pack in a byte. */
 struct cell {
 	uint8_t *byte;
 	uint8_t at; /* the lowest bit */

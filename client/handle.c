@@ -22,9 +22,7 @@ ttmem_handle ttmem__alloc_handle(uint32_t device, uint32_t kind, uint64_t addres
 	struct shard *shard = track_enter(thread);
 	struct client *client = ttmem__client;
 	struct event event = {.size = size, .flags = RECORD_HAS_HANDLE};
-	struct key key = {.address = address,
-			  .row = ROW(device, kind),
-			  .place = (uint16_t)(device | kind << 8)};
+	struct key key = key_bare(device, kind, address);
 	ttmem_handle handle = 0;
 
 	if (unlikely(!shard))

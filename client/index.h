@@ -71,17 +71,25 @@ struct key {
 	uint16_t place; /* the record's device and kind, as they lie in memory */
 };
 
+/* Without its hash: for a buffer that is in no index. */
+static inline struct key key_bare(uint32_t device, uint32_t kind, uint64_t address)
+{
+	return (struct key){.address = address,
+			    .row = ROW((uint64_t)device, kind),
+			    .place = (uint16_t)(device | kind << 8)};
+}
+
 static inline struct key key_make(uint32_t device, uint32_t kind, uint64_t address)
 {
 	/* Addresses are multiples of large powers of two: fold, spread by the golden ratio, fold.
 	 * The same addresses are in use on all devices: each has an offset that is spread as well.
 	 */
-	uint64_t row = ROW((uint64_t)device, kind);
+	struct key key = key_bare(device, kind, address);
 	uint64_t x =
-		(address ^ address >> 29) * 0x9e3779b97f4a7c15ull + row * 0xd6e8feb86659fd93ull;
+		(address ^ address >> 29) * 0x9e3779b97f4a7c15ull + key.row * 0xd6e8feb86659fd93ull;
 
-	x ^= x >> 32;
-	return (struct key){address, x, row, (uint16_t)(device | kind << 8)};
+	key.hash = x ^ x >> 32;
+	return key;
 }
 
 static hot const uint16_t_alias *record_place(const struct ledger_record *record)

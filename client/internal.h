@@ -96,7 +96,7 @@ struct shard {
 	struct ledger_record *records;
 	uint64_t capacity;
 	uint32_t *armed;
-	bool several;
+	bool several; /* a second shard exists; changes once, while this one, the first, is taken */
 	struct timespec now; /* where the clock leaves it */
 	uint32_t allocated;  /* buffers: account.h has these */
 	struct trail trails[TRAIL];
@@ -119,8 +119,7 @@ struct client {
 	struct ledger_record *records;
 	uint64_t capacity;          /* of records */
 	struct directory directory; /* changes while all shards are taken */
-	uint32_t several; /* a second shard exists; changes once, while shard 0 is taken */
-	bool fenceless;   /* others can make our threads fence: see bias.h */
+	bool fenceless;             /* others can make our threads fence: see bias.h */
 
 	/* Taken in this order, and none with a shard taken but the last. */
 	struct lock lock __attribute__((aligned(64))); /* start, shards, tags, devices */

@@ -30,39 +30,32 @@ static hot bool quick_begin(struct thread *thread)
 	return false;
 }
 
-/* Before the shard is taken, which in a crowded one may be while another of its threads makes a
- * larger table: then it will not be ours the quick way, and nothing is made of what was seen. */
-static hot struct group *home_of(const struct shard *shard, struct key key)
+/* Has the key's group fetched. Before the shard is taken, which in a crowded one may be while
+ * another of its threads makes a larger table: then it will not be ours the quick way, and nothing
+ * is made of what was seen. */
+static hot struct group *quick_home(const struct shard *shard, struct key key)
 {
-	return word_get(&shard->index.groups) + key_home(key, word_get(&shard->index.mask));
+	struct group *group =
+		word_get(&shard->index.groups) + key_home(key, word_get(&shard->index.mask));
+
+	__builtin_prefetch(group);
+	return group;
 }
 
-static hot void quick_give(struct thread *thread, struct shard *shard)
+static hot void quick_undo(struct thread *thread, struct shard *shard)
 {
-	__atomic_store_n(&shard->inside, 0, __ATOMIC_RELEASE);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	own_step_out(shard);
 	thread->busy = 0;
-}
-
-/* False: somebody else may be in it. */
-static hot bool quick_take(struct shard *shard)
-{
-	word_set(&shard->inside, 1);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	return likely(!__atomic_load_n(&shard->shared, __ATOMIC_ACQUIRE));
 }
 
 static cold void leave_ringing(struct thread *thread)
 {
-	ttmem__ring(ttmem__client);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	thread->busy = 0;
+	track_leave(ttmem__client, thread);
 }
 
 static hot void quick_leave(struct thread *thread, struct shard *shard)
 {
-	__atomic_store_n(&shard->inside, 0, __ATOMIC_RELEASE);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	own_step_out(shard);
 	if (unlikely(word_get(shard->armed))) {
 		leave_ringing(thread);
 		return;
@@ -71,27 +64,14 @@ static hot void quick_leave(struct thread *thread, struct shard *shard)
 	thread->busy = 0;
 }
 
-static separate void leave_settling(struct thread *thread, struct shard *shard, uint32_t row)
+static separate void leave_settling(struct thread *thread, struct shard *shard, uint64_t row)
 {
-	sum_settle(ttmem__client, shard, row);
-	sum_settle(ttmem__client, shard, ROWS_ALL + row % LEDGER_KINDS);
+	sums_settle(ttmem__client, shard, row);
 	quick_leave(thread, shard);
 }
 
-/* True: they are to be settled. */
-static hot bool sums_add(const struct shard *shard, uint64_t row, int64_t delta)
-{
-	struct ledger_process_cell *device = &shard->sums[row];
-	struct ledger_process_cell *all = &shard->sums[row % LEDGER_KINDS + ROWS_ALL];
-	uint64_t device_live = (uint64_t)device->live_bytes + (uint64_t)delta;
-	uint64_t all_live = (uint64_t)all->live_bytes + (uint64_t)delta;
-
-	word_set(&device->live_bytes, (int64_t)device_live);
-	word_set(&all->live_bytes, (int64_t)all_live);
-	return unlikely(device_live > device->peak_bytes) || unlikely(all_live > all->peak_bytes);
-}
-
-/* The record of what was freed, no longer in the index. NULL: as above. */
+/* The record of what was freed, no longer in the index. NULL: not the quick way, and nothing has
+ * changed. */
 static hot struct ledger_record *quick_free(struct shard *shard, struct group *group,
 					    struct key key)
 {
@@ -109,9 +89,7 @@ static hot struct ledger_record *quick_free(struct shard *shard, struct group *g
 		return NULL;
 	lane_flip(group, slot, key_tag(key));
 	shard->index.room++;
-	word_set(&record->references, 0);
-	word_set(&record->next_free, shard->free_record);
-	shard->free_record = word_get(&group->records[slot]) + 1;
+	record_give(shard, record, word_get(&group->records[slot]));
 	return record;
 }
 
@@ -120,7 +98,6 @@ void ttmem__free(uint32_t device, uint32_t kind, uint64_t address)
 	struct thread *thread = &ttmem__thread;
 	struct key key = key_make(device, kind, address);
 	struct ledger_record *record;
-	struct ledger_cell *cell;
 	struct shard *shard;
 	struct group *group;
 	uint64_t size;
@@ -128,18 +105,15 @@ void ttmem__free(uint32_t device, uint32_t kind, uint64_t address)
 	if (unlikely(!quick_begin(thread)))
 		goto fully;
 	shard = thread->shard;
-	group = home_of(shard, key);
-	__builtin_prefetch(group);
+	group = quick_home(shard, key);
 	if (unlikely(device >= LEDGER_DEVICES) || unlikely(kind >= TTMEM_KINDS) ||
-	    unlikely(!quick_take(shard)) || unlikely(!(record = quick_free(shard, group, key)))) {
-		quick_give(thread, shard);
+	    unlikely(!own_step_in(shard)) || unlikely(!(record = quick_free(shard, group, key)))) {
+		quick_undo(thread, shard);
 		goto fully;
 	}
 	size = record->size;
 	trails_follow(ttmem__client, shard, record);
-	cell = &shard->cells[key.row];
-	__atomic_store_n(&cell->freed_buffers, cell->freed_buffers + 1, __ATOMIC_RELEASE);
-	__atomic_store_n(&cell->freed_bytes, cell->freed_bytes + size, __ATOMIC_RELEASE);
+	count_freed(shard, key.row, size);
 	if (sums_add(shard, key.row, -(int64_t)size))
 		leave_settling(thread, shard, key.row);
 	else
@@ -155,18 +129,13 @@ static separate void alloc_finish(struct ledger_record *record)
 	quick_leave(&ttmem__thread, ttmem__thread.shard);
 }
 
-static separate void alloc_finish_settling(struct ledger_record *record, uint32_t row)
+static separate void alloc_settle(struct ledger_record *record, uint64_t row)
 {
-	struct thread *thread = &ttmem__thread;
-	struct shard *shard = thread->shard;
-
-	record_finish(record, shard);
-	leave_settling(thread, shard, row);
+	sums_settle(ttmem__client, ttmem__thread.shard, row);
+	alloc_finish(record);
 }
 
-/* The record of a new buffer, entered in the index. NULL: not the quick way, and nothing has
- * changed.
- */
+/* The record of a new buffer, entered in the index. NULL: as above. */
 static hot struct ledger_record *quick_alloc(struct shard *shard, struct group *group,
 					     struct key key)
 {
@@ -197,29 +166,25 @@ void ttmem__alloc(uint32_t device, uint32_t kind, uint64_t address, uint64_t siz
 	struct thread *thread = &ttmem__thread;
 	struct key key = key_make(device, kind, address);
 	struct ledger_record *record;
-	struct ledger_cell *cell;
 	struct shard *shard;
 	struct group *group;
 
 	if (unlikely(tag) || unlikely(!quick_begin(thread)))
 		goto fully;
 	shard = thread->shard;
-	group = home_of(shard, key);
-	__builtin_prefetch(group);
+	group = quick_home(shard, key);
 	if (unlikely(device >= LEDGER_DEVICES) || unlikely(kind >= TTMEM_KINDS) ||
-	    unlikely(!quick_take(shard)) || unlikely(size > LEDGER_MAX_BYTES) ||
+	    unlikely(!own_step_in(shard)) || unlikely(size > LEDGER_MAX_BYTES) ||
 	    unlikely(!(shard->devices >> device & 1)) ||
 	    unlikely(!(record = quick_alloc(shard, group, key)))) {
-		quick_give(thread, shard);
+		quick_undo(thread, shard);
 		goto fully;
 	}
 	record_begin(record, shard, key,
 		     (struct event){.size = size, .thread = thread->tid, .tag = thread->tag});
-	cell = &shard->cells[key.row];
-	word_add(&cell->allocated_bytes, size);
-	word_add(&cell->allocated_buffers, 1);
+	count_allocated(shard, key.row, size);
 	if (sums_add(shard, key.row, (int64_t)size))
-		alloc_finish_settling(record, key.row);
+		alloc_settle(record, key.row);
 	else
 		alloc_finish(record);
 	return;

@@ -123,7 +123,7 @@ bool ttmem__shard_use_device(struct client *client, struct shard *shard, uint32_
 	errno = saved;
 	if (error)
 		return false;
-	if (client->several)
+	if (shard->several)
 		device_is_ahead(shard, device);
 	shard->devices |= 1ull << device;
 	__atomic_store_n(&client->header->shard_devices[shard->number], shard->devices,

@@ -144,7 +144,7 @@ static hot void alloc_in(struct client *client, struct shard *own, struct thread
 
 	if (unlikely(place.group))
 		buffer_refer(client, place.record, event.size);
-	else if (likely(!client->several) || directory_enter(client, own, key))
+	else if (likely(!own->several) || directory_enter(client, own, key))
 		buffer_add(client, own, key, event);
 	else
 		alloc_among_many(client, own, thread, key, event);
@@ -238,7 +238,7 @@ void ttmem__free_fully(uint32_t device, uint32_t kind, uint64_t address)
 	place = index_find(&shard->index, client, key);
 	if (likely(place.group))
 		buffer_remove(client, shard, key, place);
-	else if (!client->several || !free_elsewhere(client, shard, thread, key))
+	else if (!shard->several || !free_elsewhere(client, shard, thread, key))
 		word_count(&client->header->unknown_frees);
 	own_give(client, shard, thread);
 	track_leave(client, thread);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The socket: who comes, who goes, and who would keep it busy. */
+#include "fds.h"
 #include "forged.h"
 #include "log.h"
 #include "server.h"
@@ -94,14 +95,7 @@ static int fds_open(void)
 /* Not those of errands, which may look into other processes for as long as those are stuck. */
 static int sockets_open(void)
 {
-	char path[32], target[32];
-	int count = 0;
-
-	for (int fd = 0; fd < 4096; fd++) {
-		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-		count += readlink(path, target, sizeof target) > 7 && !memcmp(target, "socket:", 7);
-	}
-	return count;
+	return fds_of("socket:");
 }
 
 static int processes(const struct site *site)
