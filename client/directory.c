@@ -7,7 +7,7 @@
 
 #define BITS_MIN 16 /* of bytes */
 #define BITS_MAX 26
-#define PER_LIVE 4 /* bytes for each live buffer, at least */
+#define PER_LIVE 5 /* bytes for each live buffer, at most: with the index's, less than 24 */
 
 #define SHARED_FEW 64 /* not more than one of so many */
 
@@ -73,7 +73,7 @@ static uint32_t bits_for(uint64_t live)
 {
 	uint32_t bits = BITS_MIN;
 
-	while (bits < BITS_MAX && 1ull << bits < live * PER_LIVE)
+	while (bits < BITS_MAX && 2ull << bits <= live * PER_LIVE)
 		bits++;
 	return bits;
 }

@@ -15,7 +15,7 @@
 #endif
 #define GROUP_SLOTS 10u
 #define SLOTS_MASK  ((1u << GROUP_SLOTS) - 1)
-#define GROUP_FILL  8u /* entries for each group, on average, at most */
+#define GROUP_FILL  7u /* entries for each group, on average, at most */
 
 /*
  * Three words of four lanes, 16 bits each: lanes 0 to 9 hold 15 bits of an entry's hash, and 1, or

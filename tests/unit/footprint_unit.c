@@ -89,11 +89,22 @@ static void a_handle_needs_no_index(void)
 	assert_int_equal(index_bytes(), before);
 }
 
-static void fill_a_range(struct crew *crew, unsigned int self)
+/* The directory is never larger than when it has just been made. */
+static void fill_step_by_step(struct crew *crew, unsigned int self)
 {
-	(void)crew;
-	for (uint64_t i = 0; i < 100000; i++)
-		ttmem_alloc(0, TTMEM_DRAM, (i * 2 + self) << 12, 4096, NULL);
+	uint64_t i = 0;
+
+	for (uint64_t each = 8000; each < 40000; each += each / 16) {
+		for (; i < each; i++)
+			ttmem_alloc(0, TTMEM_DRAM, (i * crew->size + self) << 12, 4096, NULL);
+		crew_meet(crew);
+		if (!self) {
+			ttmem__directory_rebuild(ttmem__client);
+			assert_int_equal(totals_of(0, TTMEM_DRAM).live_buffers, each * crew->size);
+			assert_true(index_bytes() <= each * crew->size * INDEX_BYTES);
+		}
+		crew_meet(crew);
+	}
 }
 
 static void nor_do_those_of_two_threads(void)
@@ -101,10 +112,15 @@ static void nor_do_those_of_two_threads(void)
 	struct crew crew;
 
 	assert_int_equal(ttmem_start(), 0);
-	crew_begin(&crew, 2, fill_a_range);
-	crew_end(&crew);
-	assert_int_equal(totals_of(0, TTMEM_DRAM).live_buffers, 200000);
-	assert_true(index_bytes() <= 200000 * INDEX_BYTES);
+	crew_run(&crew, 2, fill_step_by_step);
+}
+
+static void nor_those_of_three(void)
+{
+	struct crew crew;
+
+	assert_int_equal(ttmem_start(), 0);
+	crew_run(&crew, 3, fill_step_by_step);
 }
 
 int main(void)
@@ -114,6 +130,7 @@ int main(void)
 		isolated(a_live_buffer_takes_no_more_than_is_said),
 		isolated(a_handle_needs_no_index),
 		isolated(nor_do_those_of_two_threads),
+		isolated(nor_those_of_three),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
