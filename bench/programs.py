@@ -6,6 +6,8 @@ import os
 import subprocess
 import tempfile
 import time
+from concurrent import futures
+from statistics import mean
 
 from mounts import (Failed, Skipped, busy as others, clean_environment, own_memory, pinned, run_tool,
                     servers_of, wake_ups)
@@ -79,10 +81,20 @@ def tracking(build, directory, quick):
         together = program(on | records, "alloccost", "-l", str(2 * live), *options)
         alone = program(on | records, "alloccost", "-l", str(live))
 
+        def apart():
+            """Two processes at once: what the machine takes for using two CPUs."""
+            with futures.ThreadPoolExecutor() as pool:
+                return mean(pool.map(on_cpu, sorted(os.sched_getaffinity(0))[:2]))
+
+        def on_cpu(cpu):
+            command = ["taskset", "-c", str(cpu), os.path.join(programs, "alloccost")]
+            return run_json([*command, "-s", slices, "-l", str(live)], on | records)["pair_ns"]
+
         def compare():
             """What one pays alone, just before and after: a machine has its moods."""
             before, figures, after = alone(), together(), alone()
-            return figures | {"alone_ns": (before["pair_ns"] + after["pair_ns"]) / 2}
+            return figures | {"alone_ns": mean((before["pair_ns"], after["pair_ns"])),
+                              "apart_ns": apart()}
         return compare
 
     measurements = {f"{variant} {live}": pair(options, live)

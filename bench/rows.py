@@ -120,16 +120,21 @@ def cold_rows(rounds):
 
 
 def together_rows(rounds):
-    """Two threads, against one with as many buffers as each of them has."""
+    """Two threads, against one with as many buffers as each of them has, and against two processes that
+    run at once: the rest is the machine's."""
     words = {"ranges": "a range of addresses each", "interleaved": "addresses interleaved"}
     rows = []
     for variant, text in words.items():
         for live in LIVE:
             values = column(rounds, f"{variant} {live}", "pair_ns")
+            if not values:
+                continue
+            what = f"2 threads, {text}, {live:,} live each"
             alone = column(rounds, f"{variant} {live}", "alone_ns")
-            if values:
-                rows.append(make_row(TRACKING, f"2 threads, {text}, {live:,} live each", "ns",
-                                     values, alone, "1 thread alone", target=at_most(1.3)))
+            apart = column(rounds, f"{variant} {live}", "apart_ns")
+            rows += [make_row(TRACKING, what, "ns", values, alone, "1 thread alone",
+                              target=at_most(1.3)),
+                     make_row(TRACKING, what, "ns", values, apart, "2 processes at once")]
     return rows
 
 
