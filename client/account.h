@@ -3,7 +3,7 @@
 #ifndef TTMEM_ACCOUNT_H
 #define TTMEM_ACCOUNT_H
 
-#include "index.h"
+#include "directory.h"
 
 /* What is known of an allocation besides its key. */
 struct event {
@@ -127,9 +127,9 @@ static hot void trails_follow(const struct client *client, const struct shard *s
 	trail_fetch(shard, record->earlier);
 	/* Its address will be used again. */
 	if (shard->several)
-		__builtin_prefetch(directory->bytes + ((uint32_t)((record->later & TRAIL_HIGHEST) >>
-								  directory->from) >>
-						       directory->shift >> directory->pack));
+		__builtin_prefetch(directory->bytes +
+				   directory_position(directory, record->later & TRAIL_HIGHEST) /
+					   8);
 }
 
 /* A reader leaves the record alone until record_finish(). */

@@ -13,7 +13,7 @@
 
 uint64_t ttmem__directory_bytes(const struct directory *directory)
 {
-	return directory->bytes ? 1ull << (32 - directory->shift - directory->pack) : 0;
+	return directory->bytes ? 1ull << (29 - directory->shift) : 0;
 }
 
 /* Returns how many of the shard's buffers share their cell with others'. */
@@ -78,9 +78,10 @@ static uint32_t bits_for(uint64_t live)
 	return bits;
 }
 
-static uint8_t pack_for(uint32_t nshards)
+/* A cell's bits, all ones. */
+static uint8_t many_for(uint32_t nshards)
 {
-	return nshards <= 2 ? 2 : nshards <= 14 ? 1 : 0;
+	return nshards <= 2 ? 3 : nshards <= 14 ? 15 : 255;
 }
 
 /* How many searches in vain pay for making it anew. Some cells belong to two shards by chance and
@@ -98,7 +99,7 @@ static uint64_t limit_after(const struct client *client, uint64_t live, bool gro
  * new one is complete when it takes the old one's place: a child that a handler forks gets one. */
 static bool make(struct client *client, uint32_t nshards)
 {
-	struct directory old = client->directory, made = {.pack = pack_for(nshards)};
+	struct directory old = client->directory, made = {.many = many_for(nshards)};
 	uint64_t live = 0, old_bytes = ttmem__directory_bytes(&old);
 	uint32_t bits;
 
@@ -106,7 +107,8 @@ static bool make(struct client *client, uint32_t nshards)
 		live += index_used(&client->shards[i]->index);
 	bits = bits_for(live);
 	client->wasted = 0;
-	made.shift = (uint8_t)(32 - bits - made.pack);
+	made.shift = (uint8_t)(29 - bits);
+	made.at = (uint8_t)(8 - __builtin_popcount(made.many));
 	made.bytes = ttmem__private_table(1ull << bits);
 	if (!made.bytes)
 		return false;
@@ -139,7 +141,7 @@ static bool make_alone(struct client *client, uint32_t nshards)
 
 bool ttmem__directory_admit(struct client *client, uint32_t number)
 {
-	if (!number || (client->directory.bytes && pack_for(number + 1) == client->directory.pack))
+	if (!number || (client->directory.bytes && many_for(number + 1) == client->directory.many))
 		return true;
 	return make_alone(client, number + 1);
 }

@@ -43,12 +43,17 @@ bool ttmem__directory_wasted(struct client *client);
 void ttmem__directory_rebuild(struct client *client);
 
 /*
- * A cell is found by 32 bits of a key's hash, from `from` on. Of addresses at equal distances the
- * upper bits are spread evenly, more so than chance would have it, and hardly any share a cell; but
- * with a few distances they come back to where they were. So there are several places to take them
- * from, and the lowest bits, in which chance rules. A cell's width in bits is 8 >> pack, and there
- * are 1 << pack in a byte.
+ * A cell's lowest bit is found by 32 bits of a key's hash, from `from` on: their upper ones,
+ * without `shift` of them, are its position in the directory; of its position in the byte `at` is a
+ * mask. Of addresses at equal distances the upper bits are spread evenly, more so than chance would
+ * have it, and hardly any share a cell; but with a few distances they come back to where they were.
+ * So there are several places to take them from, and the lowest bits, in which chance rules.
  */
+static inline uint32_t directory_position(const struct directory *directory, uint64_t hash)
+{
+	return (uint32_t)(hash >> directory->from) >> directory->shift;
+}
+
 struct cell {
 	uint8_t *byte;
 	uint8_t at; /* the lowest bit */
@@ -57,20 +62,25 @@ struct cell {
 
 static inline struct cell directory_cell(const struct directory *directory, struct key key)
 {
-	uint32_t index = (uint32_t)(key.hash >> directory->from) >> directory->shift;
-	uint32_t pack = directory->pack, width = 8 >> pack;
+	uint32_t position = directory_position(directory, key.hash);
 
-	return (struct cell){.byte = &directory->bytes[index >> pack],
-			     .at = (uint8_t)((index & ((1u << pack) - 1)) * width),
-			     .many = (uint8_t)((1u << width) - 1)};
+	return (struct cell){.byte = &directory->bytes[position / 8],
+			     .at = (uint8_t)(position & directory->at),
+			     .many = directory->many};
+}
+
+/* 0, number + 1 or what stands for several. */
+static inline uint8_t cell_bits(struct cell cell, uint8_t byte)
+{
+	return (uint8_t)(byte >> cell.at & cell.many);
 }
 
 /* 0, number + 1 or CELL_MANY. */
 static inline uint8_t cell_value(struct cell cell, uint8_t byte)
 {
-	uint8_t value = byte >> cell.at & cell.many;
+	uint8_t bits = cell_bits(cell, byte);
 
-	return value == cell.many ? CELL_MANY : value;
+	return bits == cell.many ? CELL_MANY : bits;
 }
 
 /* Sets the cell, unless its byte has changed. */
@@ -92,7 +102,16 @@ static inline uint8_t directory_look(const struct client *client, struct key key
 	return cell_value(cell, __atomic_load_n(cell.byte, __ATOMIC_ACQUIRE));
 }
 
-/* With our shard taken: true if we are alone in the cell, or enter it as the first. */
+/* With our shard taken: whether we are alone in the cell. */
+static inline bool directory_is_ours(const struct client *client, const struct shard *own,
+				     struct key key)
+{
+	struct cell cell = directory_cell(&client->directory, key);
+
+	return cell_bits(cell, word_get(cell.byte)) == own->number + 1;
+}
+
+/* The same, or we enter it as the first. */
 static inline bool directory_enter(const struct client *client, const struct shard *own,
 				   struct key key)
 {

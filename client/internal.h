@@ -70,7 +70,7 @@ struct index {
 /* Which shard may have an address: directory.h. */
 struct directory {
 	uint8_t *bytes; /* NULL: there is none */
-	uint8_t from, shift, pack;
+	uint8_t from, shift, at, many;
 };
 
 /*

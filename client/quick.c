@@ -9,7 +9,6 @@
  * Hence nothing is called on this way but at its very end, when there is nothing to be kept.
  */
 #include "account.h"
-#include "directory.h"
 #include "enter.h"
 
 #define separate __attribute__((noinline))
@@ -146,8 +145,7 @@ static hot struct ledger_record *quick_alloc(struct shard *shard, struct group *
 	if (unlikely(number >= shard->capacity) || unlikely(group_match(group, key_tag(key))) ||
 	    unlikely(group_passed(group)) || unlikely(!index_has_room(&shard->index)))
 		return NULL;
-	if (unlikely(shard->several) &&
-	    unlikely(directory_look(ttmem__client, key) != shard->number + 1))
+	if (shard->several && unlikely(!directory_is_ours(ttmem__client, shard, key)))
 		return NULL;
 	slot = group_match(group, 0);
 	if (unlikely(!slot))
