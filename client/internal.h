@@ -89,7 +89,8 @@ struct shard {
 	uint32_t users; /* threads that work with it; under client.lock */
 	struct index index;
 	uint32_t free_record; /* record + 1, linked through next_free; 0: none */
-	uint32_t next_record; /* the rest of the current chunk... */
+	uint32_t chunks;      /* that it has */
+	uint32_t next_record; /* the rest of the current ones... */
 	uint32_t chunk_end;   /* ...ends here */
 	uint64_t devices;     /* a bit for each device whose counters are backed by memory */
 	/* As the client has them. */

@@ -219,6 +219,62 @@ static void buffers_are_found_while_shards_come(void)
 	assert_all_is_freed(header);
 }
 
+static void grow_side_by_side(struct crew *crew, unsigned int self)
+{
+	for (uint64_t i = 0; i < turns; i++) {
+		ttmem_alloc(self, TTMEM_DRAM, i, 1, NULL);
+		if (i % LEDGER_CHUNK_RECORDS == 0)
+			crew_meet(crew);
+	}
+	crew_meet(crew);
+}
+
+/* The longest row of chunks that belong to one shard. */
+static uint32_t longest_run(void)
+{
+	const struct ledger_chunk *chunks = ttmem__client->chunks;
+	uint32_t run = 1, longest = 1;
+
+	for (uint32_t i = 1; i < header->chunks_used; i++) {
+		run = chunks[i].shard == chunks[i - 1].shard ? run + 1 : 1;
+		if (run > longest)
+			longest = run;
+	}
+	return longest;
+}
+
+static void shards_that_grow_side_by_side_take_longer_and_longer_pieces(void)
+{
+	struct crew crew;
+
+	start();
+	turns = 16 * LEDGER_CHUNK_RECORDS;
+	crew_run(&crew, 2, grow_side_by_side);
+	assert_true(longest_run() <= 2);
+	assert_int_equal(header->chunks_used, 32);
+	turns = 256 * LEDGER_CHUNK_RECORDS;
+	crew_run(&crew, 2, grow_side_by_side);
+	assert_true(longest_run() >= 8);
+	/* No more than a 32nd of each is idle. */
+	assert_true(header->chunks_used <= 2 * (256 + 256 / 32));
+}
+
+/* What others could need is left: both get nearly all there is. */
+static void near_the_capacity_pieces_are_small_again(void)
+{
+	struct crew crew;
+
+	setenv("TTMEM_RECORDS", "65536", 1);
+	start();
+	turns = 127 * LEDGER_CHUNK_RECORDS;
+	crew_run(&crew, 2, grow_side_by_side);
+	assert_int_equal(header->unlisted, 0);
+	turns = 140 * LEDGER_CHUNK_RECORDS;
+	crew_run(&crew, 2, grow_side_by_side);
+	assert_int_equal(header->chunks_used, 256);
+	assert_int_equal(header->unlisted, (2 * 140 - 256) * LEDGER_CHUNK_RECORDS);
+}
+
 static uint64_t most_bytes;
 
 /* Every thread has each address in turn, so each frees what its shard and all others allocated. */
@@ -285,6 +341,8 @@ int main(void)
 		isolated(threads_that_begin_with_one_address_share_a_buffer),
 		isolated(a_hundred_threads_share_64_shards),
 		isolated(a_thread_that_ends_leaves_its_shard_to_the_next),
+		isolated(shards_that_grow_side_by_side_take_longer_and_longer_pieces),
+		isolated(near_the_capacity_pieces_are_small_again),
 		isolated(the_directory_grows_with_what_is_live),
 		isolated(buffers_are_found_while_shards_come),
 		isolated(few_buffers_of_others_share_a_cell_by_chance),
