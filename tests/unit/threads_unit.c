@@ -308,30 +308,6 @@ static void the_directory_grows_with_what_is_live(void)
 	assert_all_is_freed(header);
 }
 
-static void allocate_far_apart(struct crew *crew, unsigned int self)
-{
-	for (uint64_t i = 0; i < 10000; i++)
-		ttmem_alloc(0, TTMEM_DRAM, (self * 10000 + i) << 30, 64, NULL);
-	crew_meet(crew);
-}
-
-/* These distances are of those for which the uppermost bits of the hash are not good. */
-static void few_buffers_of_others_share_a_cell_by_chance(void)
-{
-	const struct client *client;
-	unsigned int shared = 0;
-	struct crew crew;
-
-	start();
-	client = ttmem__client;
-	crew_run(&crew, 2, allocate_far_apart);
-	ttmem__directory_rebuild(ttmem__client);
-	for (uint64_t i = 0; i < 20000; i++)
-		shared += directory_look(client, key_make(0, TTMEM_DRAM, i << 30)) == CELL_MANY;
-	assert_int_not_equal(client->directory.from, 32);
-	assert_true(shared < 20000 / 20);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -345,7 +321,6 @@ int main(void)
 		isolated(near_the_capacity_pieces_are_small_again),
 		isolated(the_directory_grows_with_what_is_live),
 		isolated(buffers_are_found_while_shards_come),
-		isolated(few_buffers_of_others_share_a_cell_by_chance),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
