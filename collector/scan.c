@@ -40,7 +40,10 @@ static bool is_ledger_link(int dir, const char *name)
 }
 
 /* Whether it is for us, and the doorbell that goes with it. All else is checked at the adoption. Of
- * another major version we do not know for whom it is; whoever wonders where it is should hear. */
+ * another major version we do not know for whom it is; whoever wonders where it is should hear. No
+ * doorbell is taken of what is not for us: another collector has its clients' ledgers mapped, too,
+ * and what it has under the doorbell's number may be its lock, which would outlive it in the copy.
+ */
 static bool look_inside(const struct ledger_search *search, struct finding *finding)
 {
 	struct ledger_view view;
@@ -56,12 +59,14 @@ static bool look_inside(const struct ledger_search *search, struct finding *find
 	hash = ledger_view_socket_hash(&view);
 	eventfd = ledger_view_eventfd(&view);
 	ledger_view_abandon(&view);
+	if (hash ? hash != search->hash : !search->takes_unnamed)
+		return false;
 	finding->eventfd = eventfd < 0 ? -1 : copy_fd(finding->pidfd, eventfd);
 	if (finding->eventfd >= 0 && !descriptor_is_eventfd(finding->eventfd)) {
 		descriptors_discard(&finding->eventfd, 1);
 		finding->eventfd = -1;
 	}
-	return hash ? hash == search->hash : search->takes_unnamed;
+	return true;
 }
 
 static void finding_drop(const struct finding *finding)
