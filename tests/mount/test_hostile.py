@@ -60,7 +60,7 @@ class Attack(MountTest):
         self.wait_gone(newcomer.pid)
 
     def read_everything(self):
-        """Every file is printable lines, and none keeps us waiting. Returns what was read."""
+        """Every file is printable lines, and none hangs. Returns what was read."""
         texts = {}
         for path in self.daemon.files():
             started = time.monotonic()
@@ -70,7 +70,7 @@ class Attack(MountTest):
             except OSError as error:
                 self.assertIn(error.errno, VANISHED, path)
                 continue
-            self.assertLess(time.monotonic() - started, 2 * CALM, path)
+            self.assertLess(time.monotonic() - started, 10 * CALM, path)
             texts[path] = text.decode()
             self.assertTrue(is_well_made(path, texts[path]), f"{path}: {text[:2000]}")
             if path.endswith("/buffers"):
