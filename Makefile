@@ -107,8 +107,9 @@ compat: $(COMPAT)
 build/compat/%/built: tests/compat/%.tar.xz tests/compat/build.sh
 	tests/compat/build.sh $< build/compat
 
+# MOUNT_TESTS="adoption restart" runs those alone.
 mount-test: all compat $(PEERS)
-	python3 tests/mount/run.py --build $(BUILD)
+	python3 tests/mount/run.py --build $(BUILD) $(MOUNT_TESTS)
 
 # client/tt-metal/ with a stand-in for TT-Metal: what the script makes of it, built and run.
 metal-test: all
