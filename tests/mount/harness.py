@@ -59,6 +59,19 @@ def mounts_at(path, mountinfo=None):
     return [row[row.index("-") + 1] for row in rows if row[4] == path]
 
 
+def stacks(pid):
+    """Where each thread of a process is, in the kernel."""
+    told = []
+    for task in sorted(os.listdir(f"/proc/{pid}/task")):
+        for name in ("comm", "wchan", "syscall", "stack"):
+            try:
+                with open(f"/proc/{pid}/task/{task}/{name}", encoding="utf-8") as file:
+                    told.append(f"{task} {name}: {file.read().strip()}")
+            except OSError as error:
+                told.append(f"{task} {name}: {error}")
+    return "\n".join(told)
+
+
 def force_unmount(path):
     while mounts_at(path) and libc.umount2(path.encode(), MNT_FORCE | MNT_DETACH) == 0:
         pass
@@ -253,13 +266,16 @@ class Daemon:
 
     def stop(self, number=signal.SIGTERM):
         """Ends it as a service manager does. What it must leave behind: nothing."""
+        # A test that failed may have left it stopped. After the other it would undo the stop by
+        # which the leak sanitizer, at the daemon's end, waits for its threads.
+        self.send_signal(signal.SIGCONT)
         self.send_signal(number)
-        self.send_signal(signal.SIGCONT)  # a test that failed may have left it stopped
         try:
             code = self.process.wait(10 * CALM)
         except subprocess.TimeoutExpired:
+            where, log = stacks(self.pid), self.log()
             self.destroy()
-            raise AssertionError("ttmemd does not end") from None
+            raise AssertionError(f"ttmemd does not end; its threads:\n{where}\n{log}") from None
         left, log = mounts_at(self.mount), self.log()
         has_socket = os.path.lexists(self.socket)
         self.destroy()
