@@ -6,6 +6,7 @@ something goes wrong: no process and no mount is left behind. Nothing sleeps for
 asserts: what takes time is waited for with eventually().
 """
 import ctypes
+import fcntl
 import os
 import pwd
 import re
@@ -370,6 +371,14 @@ class Daemon:
             return 0
         with open(f"/proc/{self.pid}/status", encoding="ascii") as status:
             return int(re.search(r"RssAnon:\s+(\d+) kB", status.read())[1]) << 10
+
+
+def alone_with_stuck(test):
+    """To be called by a test before it makes processes that hang whoever looks into them. Every
+    daemon looks, those of other tests too, and each has room for a few that hang."""
+    here = os.open(os.path.dirname(__file__), os.O_RDONLY)
+    test.addCleanup(os.close, here)
+    fcntl.flock(here, fcntl.LOCK_EX)
 
 
 class MountTest(unittest.TestCase):

@@ -4,7 +4,8 @@ import os
 import signal
 import unittest
 
-from harness import NOBODY, Daemon, Peer, Program, clean_up, eventually, is_well_made
+from harness import (NOBODY, Daemon, Peer, Program, alone_with_stuck, clean_up, eventually,
+                     is_well_made)
 
 
 class Adoption(unittest.TestCase):
@@ -162,6 +163,7 @@ class Adoption(unittest.TestCase):
 
     def test_processes_that_are_stuck_in_exec_keep_nobody_from_being_found(self):
         """Nor the daemon from ending. Whoever looks at their memory waits for them, without end."""
+        alone_with_stuck(self)
         stuck = Program(self.daemon.program("stuck"), "exec", self.daemon.socket, 10)
         self.assertEqual(stuck.line(), "ready")
         peers = [Peer(self.daemon, user=user) for user in (None, NOBODY, None)]
@@ -175,6 +177,7 @@ class Adoption(unittest.TestCase):
         stuck.close()
 
     def test_a_hello_from_one_that_is_stuck_in_exec_holds_up_nobody(self):
+        alone_with_stuck(self)
         self.daemon.start()
         self.daemon.send_signal(signal.SIGSTOP)
         stuck = Program(self.daemon.program("stuck"), "hello", self.daemon.socket, 3)

@@ -5,7 +5,7 @@ import sys
 import unittest
 
 import harness
-from harness import eventually, libc, mounts_at
+from harness import alone_with_stuck, eventually, libc, mounts_at
 from metal import MIB, region_name
 from test_containers import Container, ContainerTest, Inside
 
@@ -24,6 +24,7 @@ sys.stdin.read()
 
 class Hostile(ContainerTest):
     def stuck(self, number):
+        alone_with_stuck(self)
         stuck = [Inside("unshare", "--mount", "--pid", "--fork", "--kill-child", sys.executable,
                         "-c", STUCK) for _ in range(number)]
         self.open_device(*stuck)

@@ -4,7 +4,7 @@ import os
 import signal
 
 import harness
-from harness import NOBODY, Peer, Program, eventually, living
+from harness import NOBODY, Peer, Program, alone_with_stuck, eventually, living
 from trees import Region, TreeTest
 
 
@@ -267,6 +267,7 @@ class Containers(JoinTest):
         self.wait_gone(peer.pid)
 
     def test_containers_that_do_not_answer_hold_up_nobody_else(self):
+        alone_with_stuck(self)
         stuck = [Program("python3", "-c", STUCK) for _ in range(6)]
         for process in stuck:
             self.assertEqual(process.line(), "stuck")
