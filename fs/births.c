@@ -204,6 +204,11 @@ static struct birth *find_named(GHashTable *table, uint64_t parent, const char *
 	return NULL;
 }
 
+bool births_will_remove(const struct fs *fs, uint64_t parent, const char *name)
+{
+	return find_named(fs->births.dying, parent, name);
+}
+
 int births_lookup(const struct fs *fs, uint64_t parent, const char *name, uint64_t *ino,
 		  mode_t *mode)
 {

@@ -57,6 +57,9 @@ void births_changed(struct fs *fs, enum model_change change, struct process *pro
 /* Whether an inode is not there yet, for the hand. */
 bool births_hides(const struct fs *fs, uint64_t ino);
 
+/* Whether the hand is still to remove something that had this name. */
+bool births_will_remove(const struct fs *fs, uint64_t parent, const char *name);
+
 /* What the hand's requests mean: 0 and the inode and its mode, or a negative errno. */
 int births_lookup(const struct fs *fs, uint64_t parent, const char *name, uint64_t *ino,
 		  mode_t *mode);

@@ -98,6 +98,9 @@ static void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 			news_hash_now(fs, &spot);
 	}
 	ops_entry_fill(fs, &spot, &reader, &param, is_by_hand(req));
+	/* Or what the kernel remembers would lead the hand to this one. */
+	if (!spot.entry && births_will_remove(fs, parent, name))
+		param.entry_timeout = 0;
 	if (fuse_reply_entry(req, &param) == -ENOENT)
 		node_forget(fs, spot.ino, 1);
 }
