@@ -16,6 +16,17 @@ struct holding *process_holding(const struct process *process, const struct devi
 	return NULL;
 }
 
+struct holding *process_holding_numbered(const struct process *process, uint32_t number)
+{
+	for (guint i = 0; i < process->holdings->len; i++) {
+		struct holding *holding = process->holdings->pdata[i];
+
+		if (holding->number == number)
+			return holding;
+	}
+	return NULL;
+}
+
 void holding_free(gpointer data)
 {
 	struct holding *holding = data;
@@ -190,12 +201,22 @@ static gint holding_compare(gconstpointer a, gconstpointer b)
 	return (int)(*left)->device->number - (int)(*right)->device->number;
 }
 
+/* There are more numbers than devices. */
+static uint32_t number_next(struct process *process)
+{
+	do
+		process->last_holding = process->last_holding % MODEL_MAX_HOLDING + 1;
+	while (process_holding_numbered(process, process->last_holding));
+	return process->last_holding;
+}
+
 static struct holding *holding_new(struct process *process, struct device *device)
 {
 	struct holding *holding = g_new0(struct holding, 1);
 
 	holding->process = process;
 	holding->device = device;
+	holding->number = number_next(process);
 	holding->place = device->users->len;
 	g_ptr_array_add(device->users, holding);
 	g_ptr_array_add(process->holdings, holding);

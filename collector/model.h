@@ -20,7 +20,8 @@
 #define MODEL_MAX_DEVICES          512
 #define MODEL_MAX_DEVICES_PER_USER 128 /* of a user who is neither root nor the daemon's own */
 
-#define MODEL_EXITS 256 /* processes that left and are remembered */
+#define MODEL_EXITS       256   /* processes that left and are remembered */
+#define MODEL_MAX_HOLDING 0xfff /* the last number of a process's; then from 1 on again */
 
 #define DEVICE_NO_INDEX UINT32_MAX
 
@@ -87,6 +88,7 @@ struct process {
 	bool was_tracked;                  /* some source has known what it holds */
 	void *life;                        /* of who watches for its end; NULL: nobody does */
 	GPtrArray *holdings;               /* struct holding, by device number */
+	uint32_t last_holding;             /* the number of the newest */
 	uint64_t peak_bytes[KIND_COUNT];   /* the highest that was told or shown */
 	uint64_t leaked_bytes[KIND_COUNT]; /* what it had not freed when a source left */
 	struct ending ending;
@@ -110,6 +112,7 @@ struct earlier {
 struct holding {
 	struct process *process;
 	struct device *device;
+	uint32_t number;       /* among its process's: one that comes back has another */
 	struct source *source; /* which counts, as do its data and slots */
 	void *source_data;
 	uint64_t slots;
@@ -279,6 +282,7 @@ size_t process_buffers(const struct model *model, const struct process *process,
 uint64_t process_buffer_estimate(const struct model *model, const struct process *process);
 
 struct holding *process_holding(const struct process *process, const struct device *device);
+struct holding *process_holding_numbered(const struct process *process, uint32_t number);
 
 /* Read the sums now. A sum that would overflow stays at its limit. */
 void holding_read(struct holding *holding, unsigned int kinds, struct amount amounts[KIND_COUNT]);

@@ -93,15 +93,17 @@ static int resolve_device(struct spot *spot, uint32_t file)
 	}
 }
 
-static int resolve_process(const struct model *model, struct spot *spot, uint32_t extra,
-			   uint32_t file)
+static int resolve_process(struct spot *spot, uint32_t extra, uint32_t file)
 {
+	const struct holding *holding;
+
 	if (!extra)
 		return file == FILE_SELF ? set_place(spot, PLACE_PROCESS, false)
 					 : set_entry(spot, PLACE_PROCESS, file);
-	spot->device = model_device_numbered(model, extra - 1);
-	if (!spot->device || !process_holding(spot->process, spot->device))
+	holding = process_holding_numbered(spot->process, extra);
+	if (!holding)
 		return -ENOENT;
+	spot->device = holding->device;
 	if (file == FILE_SELF)
 		return set_place(spot, PLACE_PROCESS_DEVICE, false);
 	if (file == FILE_PID_LINK)
@@ -123,7 +125,7 @@ int tree_resolve(const struct model *model, uint64_t ino, struct spot *spot)
 		return device_is_shown(spot->device) ? resolve_device(spot, file) : -ENOENT;
 	spot->process = model_process(model, serial);
 	if (spot->process)
-		return resolve_process(model, spot, extra, file);
+		return resolve_process(spot, extra, file);
 	return -ENOENT;
 }
 
@@ -137,19 +139,35 @@ static uint64_t dir_serial(const struct spot *dir)
 	return dir->process ? dir->process->serial : dir->device ? dir->device->serial : 0;
 }
 
+/* Of a process and a device; 0: it has nothing there. */
+static uint64_t holding_ino(const struct process *process, const struct device *device,
+			    uint32_t file)
+{
+	const struct holding *holding = process_holding(process, device);
+
+	return holding ? ino_make(process->serial, holding->number, file) : 0;
+}
+
+static uint64_t entry_ino(const struct spot *dir, size_t place)
+{
+	uint32_t file = FILE_FIRST + (uint32_t)place;
+
+	if (dir->place == PLACE_PROCESS_DEVICE)
+		return holding_ino(dir->process, dir->device, file);
+	return ino_make(dir_serial(dir), dir->place == PLACE_METRICS ? EXTRA_METRICS : EXTRA_ROOT,
+			file);
+}
+
 static uint64_t lookup_entry(const struct spot *dir, const char *name)
 {
 	struct entries entries = entries_of(dir->place);
-	uint32_t extra = dir->place == PLACE_PROCESS_DEVICE ? dir->device->number + 1
-			 : dir->place == PLACE_METRICS      ? EXTRA_METRICS
-							    : EXTRA_ROOT;
 
 	for (size_t i = 0; i < entries.count; i++) {
 		const struct entry *entry = &entries.list[i];
 
 		if (!strcmp(entry->name, name) &&
 		    (!entry->exists || entry->exists(dir, entry->kind)))
-			return ino_make(dir_serial(dir), extra, FILE_FIRST + (uint32_t)i);
+			return entry_ino(dir, i);
 	}
 	return 0;
 }
@@ -233,9 +251,7 @@ static uint64_t lookup_pid(const struct model *model, const struct spot *dir, co
 		return 0;
 	if (dir->place == PLACE_PIDS)
 		return ino_make(process->serial, 0, FILE_SELF);
-	if (!process_holding(process, dir->device))
-		return 0;
-	return ino_make(process->serial, dir->device->number + 1, FILE_PID_LINK);
+	return holding_ino(process, dir->device, FILE_PID_LINK);
 }
 
 uint64_t tree_lookup(const struct model *model, const struct spot *dir, const char *name)
@@ -262,9 +278,7 @@ uint64_t tree_lookup(const struct model *model, const struct spot *dir, const ch
 					    : ino_make(dir->device->serial, 0, FILE_DEVICE_PIDS);
 	case PLACE_PROCESS:
 		device = device_named(model, name);
-		if (!device || !process_holding(dir->process, device))
-			return 0;
-		return ino_make(dir->process->serial, device->number + 1, FILE_SELF);
+		return device ? holding_ino(dir->process, device, FILE_SELF) : 0;
 	default:
 		return 0;
 	}

@@ -4,7 +4,7 @@
  * renderers, not FUSE.
  *
  * An inode number says what it stands for: serial << 24 | extra << 12 | file. The serial names a
- * device or a process for ever (0: neither), `extra` the device below a process (its number + 1)
+ * device or a process for ever (0: neither), `extra` the holding of a process (its number)
  * or, where there is neither, which of the directories at the top has the file; `file` the
  * directory itself, one of its fixed links and directories, or FILE_FIRST + its place in a table of
  * entries. So a number is never used for anything else, and nothing has to be stored for it.

@@ -3,8 +3,9 @@
 import os
 import shutil
 
-from harness import Daemon, eventually
+from harness import NOBODY, Daemon, Program, eventually
 from metal import MIB, MetalTest, RegionFile
+from watching import IN_CREATE, IN_DELETE, IN_ISDIR, Inotify
 
 
 class Coming(MetalTest):
@@ -179,3 +180,62 @@ class Directories(MetalTest):
         os.rmdir(f"{self.folder}/late")
         eventually(lambda: self.source()[3].endswith("late is not there or cannot be read"))
         self.assertEqual(self.used(0x7), MIB)
+
+
+class ComingBack(MetalTest):
+    """Under the same name, while somebody watches: what has gone is removed by one of the daemon's
+    own threads, and that must not be taken for what is there now."""
+
+    def lister(self, path):
+        """As long as an ordinary user has a directory open it is left alone."""
+        program = Program("sh", "-c", 'exec 3<"$1"; echo there; read line', "sh", path, user=NOBODY)
+        self.assertEqual(program.line(), "there")
+        return program
+
+    def untold(self):
+        return int(self.daemon.flat("status")["untold_changes"])
+
+    def wait_told(self, watch, name):
+        """Of its end and its new beginning, unless that was given up, as on a slow machine."""
+        def is_over():
+            watch.take()
+            masks = [m & ~IN_ISDIR for _, m, n in watch.seen if n == name]
+            return self.untold() or IN_DELETE in masks and masks[-1] == IN_CREATE
+        eventually(is_over, "an event")
+
+    def test_a_device(self):
+        root = self.daemon.mount
+        for asic in range(1, 9):
+            path = self.region(asic).path
+            device = self.device(asic)
+            with Inotify(root) as watch:
+                lister = self.lister(root)
+                os.unlink(path)
+                self.assertFalse(self.has_device(asic))
+                self.region(asic)
+                there = os.open(f"{root}/{device}", os.O_RDONLY)
+                self.addCleanup(os.close, there)
+                lister.close()
+                self.wait_told(watch, device)
+                self.assertEqual(self.daemon.value(device, "l1_used"), 0)
+                for folder in (there, f"{root}/{device}"):
+                    self.assertIn("l1_used", os.listdir(folder))
+
+    def test_the_device_of_a_process_that_somebody_is_in(self):
+        first, process = self.holder(1)
+        self.region(2).slot(0, process.pid, dram=MIB)
+        again = self.files[1]
+        folder = self.daemon.path("pids", process.pid)
+        device = self.device(2)
+        with Inotify(folder) as watch:
+            there = os.open(f"{folder}/{device}", os.O_RDONLY)
+            self.addCleanup(os.close, there)
+            again.free(0)
+            self.assertFalse(self.daemon.exists("pids", process.pid, device))
+            watch.wait(lambda p, m, n: m & IN_DELETE and n == device)
+            again.slot(0, process.pid, dram=2 * MIB)
+            self.assertEqual(self.held(process), 3 * MIB)
+            watch.wait(lambda p, m, n: m & IN_CREATE and n == device)
+            self.assertEqual(self.daemon.value("pids", process.pid, device, "dram"), 2 * MIB)
+            self.assertIn("dram", os.listdir(f"{folder}/{device}"))
+            self.assertRaises(FileNotFoundError, os.listdir, there)

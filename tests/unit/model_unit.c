@@ -101,6 +101,29 @@ static void an_index_means_one_device_at_a_time(void **state)
 	assert_int_equal(process_used(process, TTMEM_DRAM), 100);
 }
 
+static void a_holding_that_comes_back_has_another_number(void **state)
+{
+	struct world *world = *state;
+	struct device *one = world_device(world, 0, 0xa, 1000);
+	struct device *two = world_device(world, 1, 0xb, 1000);
+	struct process *process = holder(world, 1, one, 7, 100);
+	uint32_t stays = process_holding(process, one)->number, last = stays;
+
+	for (int i = 0; i < 2 * MODEL_MAX_HOLDING; i++) {
+		const struct holding *holding;
+
+		world_hold(world, process, two, 3);
+		holding = process_holding(process, two);
+		assert_in_range(holding->number, 1, MODEL_MAX_HOLDING);
+		assert_int_not_equal(holding->number, last);
+		assert_int_not_equal(holding->number, stays);
+		assert_ptr_equal(process_holding_numbered(process, holding->number), holding);
+		last = holding->number;
+		model_let_go(&world->model, &world->source, process_holding(process, two));
+		assert_null(process_holding_numbered(process, last));
+	}
+}
+
 static void the_highest_index_is_an_index(void **state)
 {
 	struct world *world = *state;
@@ -320,6 +343,7 @@ int main(void)
 		TEST(sums_are_over_processes_and_over_devices),
 		TEST(two_indices_of_one_device_count_both),
 		TEST(an_index_means_one_device_at_a_time),
+		TEST(a_holding_that_comes_back_has_another_number),
 		TEST(the_highest_index_is_an_index),
 		TEST(holdings_are_in_the_order_of_device_numbers),
 		TEST(what_a_process_had_allocated_stays_in_the_counters),
