@@ -2,6 +2,8 @@
 /* Which devices the driver has, as they come, go and hang. */
 #include "kmd_stage.h"
 #include <fcntl.h>
+#include <linux/fuse.h>
+#include <poll.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 
@@ -242,18 +244,39 @@ static void after_a_reload_every_device_has_its_number(void **state)
 	assert_int_equal(g_tree_nnodes(stage->model.devices), 4);
 }
 
-/* A file system whose server never answers. */
+/* A file system whose server answers the first request, which is for it alone, and no other. */
 static int mount_deaf(const char *path)
 {
+	struct {
+		struct fuse_out_header header;
+		struct fuse_init_out init;
+	} answer = {.header.len = sizeof answer, .init = {.major = 7, .minor = 31}};
+	static _Alignas(struct fuse_in_header) char request[1 << 17];
 	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	char options[64];
 
 	snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0", fd);
 	if (fd >= 0 && mount("deaf", path, "fuse.deaf", MS_NOSUID | MS_NODEV, options)) {
 		close(fd);
-		fd = -1;
+		return -1;
 	}
+	if (fd < 0)
+		return -1;
+	assert_true(read(fd, request, sizeof request) > 0);
+	answer.header.unique = ((const struct fuse_in_header *)request)->unique;
+	assert_int_equal(write(fd, &answer, sizeof answer), sizeof answer);
 	return fd;
+}
+
+/* Until a look waits there. The one before may have been under way. */
+static void sync_until_asked(struct stage *stage, int fd)
+{
+	struct pollfd asked = {.fd = fd, .events = POLLIN};
+
+	do {
+		now_ns += KMD_AGAIN_NS;
+		model_sync(&stage->model, NULL);
+	} while (!poll(&asked, 1, 1));
 }
 
 static void a_driver_that_does_not_answer_holds_up_nobody(void **state)
@@ -269,6 +292,7 @@ static void a_driver_that_does_not_answer_holds_up_nobody(void **state)
 	fd = mount_deaf(stage->forest.sysfs);
 	if (fd < 0)
 		skip();
+	sync_until_asked(stage, fd);
 	for (int i = 0; i < 30; i++) {
 		now_ns += KMD_AGAIN_NS;
 		model_sync(&stage->model, NULL);
@@ -293,9 +317,8 @@ static void the_end_does_not_wait_for_a_driver_that_does_not_answer(void **state
 	fd = mount_deaf(stage->forest.sysfs);
 	if (fd < 0)
 		skip();
-	now_ns += KMD_AGAIN_NS;
-	model_sync(&stage->model, NULL);
-	stage->hangs = !kmd_fini(&stage->kmd);
+	sync_until_asked(stage, fd);
+	stage->hangs = stage->begun = !kmd_fini(&stage->kmd);
 	assert_int_equal(umount2(stage->forest.sysfs, MNT_FORCE | MNT_DETACH), 0);
 	close(fd);
 	assert_true(stage->hangs);
