@@ -376,9 +376,10 @@ class Daemon:
 def alone_with_stuck(test):
     """To be called by a test before it makes processes that hang whoever looks into them. Every
     daemon looks, those of other tests too, and each has room for a few that hang."""
-    here = os.open(os.path.dirname(__file__), os.O_RDONLY)
-    test.addCleanup(os.close, here)
-    fcntl.flock(here, fcntl.LOCK_EX)
+    if not hasattr(test, "alone"):
+        test.alone = os.open(os.path.dirname(__file__), os.O_RDONLY)
+        test.addCleanup(os.close, test.alone)
+        fcntl.flock(test.alone, fcntl.LOCK_EX)
 
 
 class MountTest(unittest.TestCase):

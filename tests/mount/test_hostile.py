@@ -8,8 +8,8 @@ import re
 import signal
 import time
 
-from harness import (CALM, STRANGER, MountTest, Program, eventually, is_well_made,
-                     mounts_at)
+from harness import (CALM, STRANGER, MountTest, Program, alone_with_stuck, eventually,
+                     is_well_made, mounts_at)
 
 DAEMON = pwd.getpwnam("daemon")
 MEMORY_LIMIT = 32 << 20
@@ -175,6 +175,7 @@ class Survived(Attack):
     def stuck(self, mode, number, user=STRANGER):
         """The daemon is stopped while the descriptors are sent: so it finds several messages of a
         connection at once, and theirs are not yet the last references when the sender closes."""
+        alone_with_stuck(self)
         self.daemon.send_signal(signal.SIGSTOP)
         attacker = Program(self.daemon.program("stuck"), mode, self.daemon.socket, number,
                            user=user)

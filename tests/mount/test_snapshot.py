@@ -188,7 +188,7 @@ class Crowds(Snapshots):
         def missing():
             return members - {p["pid"] for p in self.snapshot()["processes"]}
 
-        eventually(lambda: not missing(), "all of the crowd")
+        eventually(lambda: not missing(), "all of the crowd", 20)
         stop = threading.Event()
 
         def churn():
