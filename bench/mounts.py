@@ -210,12 +210,22 @@ def end_clients(attach):
 
 
 @contextlib.contextmanager
-def clients(build, count, server, mount, socket, devices=1):
-    """Yields the path of device 0's dram_used, once it shows all the processes and none else."""
+def attached(build, count, socket, devices=1):
+    """So many processes that hold memory, whether or not there is a daemon for them yet."""
     attach = subprocess.Popen([os.path.join(build, "bench", "attach"), "-d", str(devices), str(count)],
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                               env=clean_environment() | {"TTMEM_SOCKET": socket},
                               start_new_session=True)
+    try:
+        if not wait_until_ready(attach):
+            raise Failed(f"{count} processes could not be started")
+        yield
+    finally:
+        end_clients(attach)
+
+
+def wait_for_all(count, server, mount):
+    """Returns the path of device 0's dram_used, once it shows all the processes and none else."""
     path = os.path.join(mount, "device0", "dram_used")
     expected = f"{count * ATTACH_PROCESS_BYTES}\n"
 
@@ -223,13 +233,26 @@ def clients(build, count, server, mount, socket, devices=1):
         return (f"{path} of {count} processes says {read_text(path)!r}, not {expected!r}; "
                 f"the daemon: {log_of(mount)}")
 
-    try:
-        if not wait_until_ready(attach):
-            raise Failed(f"{count} processes could not be started")
-        wait_for(lambda: read_text(path) == expected, complaint, server)
-        yield path
-    finally:
-        end_clients(attach)
+    wait_for(lambda: read_text(path) == expected, complaint, server)
+    return path
+
+
+@contextlib.contextmanager
+def clients(build, count, server, mount, socket, devices=1):
+    """Yields the path of device 0's dram_used."""
+    with attached(build, count, socket, devices):
+        yield wait_for_all(count, server, mount)
+
+
+def seconds_to_find(build, directory, name, count):
+    """From the start of a daemon until its mount is there, and until it shows the processes that
+    were there before it."""
+    with attached(build, count, os.path.join(directory, name) + ".sock"):
+        started = time.monotonic()
+        with daemon(build, directory, name) as (server, mount, _):
+            up = time.monotonic()
+            wait_for_all(count, server, mount)
+            return {"up": up - started, "found": time.monotonic() - started}
 
 
 @contextlib.contextmanager

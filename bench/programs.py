@@ -30,6 +30,7 @@ VARIANTS = {
     "interleaved": (["-t", "2", "-i"], LIVE),
 }
 PROCESSES = (1, 100, 1000)
+FOUND = 200  # processes that a daemon finds when it starts
 WIDE = (8, 100)  # devices, and processes that each hold memory of all of them
 DOCUMENTS = ("snapshot", "summary")
 WATCHED = 200  # processes whose files change all the time

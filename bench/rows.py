@@ -4,7 +4,7 @@
 import dataclasses
 import statistics
 
-from programs import IDLE, IDLE_CLIENTS, LIVE, PROCESSES, VARIANTS, WATCHED, WIDE
+from programs import FOUND, IDLE, IDLE_CLIENTS, LIVE, PROCESSES, VARIANTS, WATCHED, WIDE
 
 TRACKING = "Tracking on: one allocation and its free"
 OFF = "Tracking off"
@@ -15,6 +15,7 @@ SCALE = "The same with many processes on the device"
 WATCH = "Events for those who watch files"
 IDLING = f"Wake-ups of a daemon with {IDLE_CLIENTS} processes that nobody asks"
 WALK = f"Tools that go through the files of {PROCESSES[-1]:,} processes"
+FIND = "From the start of a daemon"
 TRAFFIC = "Events of the older server's protocol, from four processes"
 
 
@@ -283,6 +284,16 @@ def walk_rows(rounds):
     return rows
 
 
+def find_rows(rounds):
+    seconds = column(rounds, "find", "found")
+    if not seconds:
+        return []
+    return [make_row(FIND, f"until it shows {FOUND} processes from before", "ms",
+                     [s * 1000 for s in seconds],
+                     [s * 1000 for s in column(rounds, "find", "up")], "until it is up",
+                     target=Target("<= 1,000 ms", "value", lambda value: value <= 1000))]
+
+
 def traffic_rows(rounds):
     events, seconds = column(rounds, "traffic", "events"), column(rounds, "traffic", "seconds")
     drained = column(rounds, "drain", "seconds")
@@ -322,6 +333,6 @@ def scale_rows(rounds):
 
 def all_rows(rounds):
     return [row for rows in (tracking_rows, off_rows, users_rows, read_rows, scale_rows,
-                             document_rows, walk_rows, latency_rows, rate_rows, idle_rows,
-                             traffic_rows)
+                             document_rows, walk_rows, find_rows, latency_rows, rate_rows,
+                             idle_rows, traffic_rows)
             for row in rows(rounds)]

@@ -159,8 +159,19 @@ class Run:
                 for figures, walked in zip(rounds, walks):
                     figures["walk"] = {"ttmemd": walked, "copy": programs.walk(copy)}
 
+    def measure_finds(self):
+        """First, when there are no processes yet but those that are to be found."""
+        count = programs.FOUND
+        with self.noting("processes from before the daemon"):
+            mounts.raise_descriptor_limit(count * DESCRIPTORS_PER_CLIENT + 100)
+            return [mounts.seconds_to_find(self.options.build, self.directory,
+                                           f"ttmemd-late-{number}", count)
+                    for number in range(self.options.rounds)]
+        return []
+
     def measure(self):
         options = self.options
+        finds = self.measure_finds()
         measurements = programs.tracking(options.build, self.directory, options.quick)
         measurements |= self.start_traffic()
         quiet = self.start_quiet_daemons()  # before there is any client, as all of them
@@ -173,6 +184,8 @@ class Run:
         for number in range(options.rounds):
             print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
             self.measure_round(measurements)
+        for figures, find in zip(self.rounds, finds):
+            figures["find"] = find
         self.measure_walks()
 
 

@@ -39,7 +39,7 @@ def is_well_made(path, text):
     return bool(LINES.fullmatch(text)) or (is_silent(path) and not text)
 
 
-def eventually(condition, what="that", limit=5.0):
+def eventually(condition, what="that", limit=15):
     """Calls condition() until it is true, and returns what it says."""
     deadline = time.monotonic() + limit * CALM
     while True:

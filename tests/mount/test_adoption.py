@@ -14,7 +14,7 @@ class Adoption(unittest.TestCase):
         self.daemon = Daemon()
 
     def assertHolds(self, peer, size):
-        eventually(lambda: self.daemon.exists("pids", peer.pid), "the process", 2)
+        eventually(lambda: self.daemon.exists("pids", peer.pid), "the process")
         self.assertEqual(self.daemon.value("pids", peer.pid, "dram"), size)
 
     def test_clients_are_found_again_after_a_crash(self):
@@ -40,7 +40,7 @@ class Adoption(unittest.TestCase):
         peer("child alloc 3 dram 0x1000 888")
         self.daemon.start()
         self.assertHolds(peer, 777)
-        eventually(lambda: self.daemon.exists("pids", child), "the child", 2)
+        eventually(lambda: self.daemon.exists("pids", child), "the child")
         self.assertEqual(self.daemon.value("pids", child, "dram"), 888)
         self.assertEqual(self.daemon.pids(), {peer.pid, child})
         peer.close()
@@ -98,7 +98,7 @@ class Adoption(unittest.TestCase):
         members = {int(line) for line in crowd.lines_until("ready")}
         self.daemon.kill()
         self.daemon.start()
-        eventually(lambda: self.daemon.pids() == members, "all of them", 2)
+        eventually(lambda: self.daemon.pids() == members, "all of them")
         device, = self.daemon.devices()
         self.assertEqual(self.daemon.value(device, "dram_used"), 500 * 4096)
         crowd.close()
@@ -116,7 +116,7 @@ class Adoption(unittest.TestCase):
         self.daemon.kill()
         self.daemon.start()
         self.assertHolds(peer, 777)
-        eventually(lambda: liars[-1].pid in self.daemon.pids(), "a liar", 2)
+        eventually(lambda: liars[-1].pid in self.daemon.pids(), "a liar")
         for path in self.daemon.files():
             try:
                 with open(path, encoding="utf-8") as file:
@@ -154,7 +154,7 @@ class Adoption(unittest.TestCase):
             inner.send(command)
             self.assertEqual(inner.line(), "ok")
         self.daemon.start()
-        eventually(self.daemon.pids, "the process", 2)
+        eventually(self.daemon.pids, "the process")
         pid, = self.daemon.pids()
         self.assertEqual(self.daemon.value("pids", pid, "dram"), 777)
         inner.close()

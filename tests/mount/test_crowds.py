@@ -64,7 +64,7 @@ class Crowds(MountTest):
         churner = threading.Thread(target=churn)
         churner.start()
         try:
-            for _ in range(100):
+            for _ in range(50):
                 names = os.listdir(self.daemon.path("pids"))
                 self.assertEqual(len(names), len(set(names)))
                 self.assertLessEqual(stays, {int(n) for n in names if n.isdigit()})

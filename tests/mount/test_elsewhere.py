@@ -93,6 +93,6 @@ class BeforeTheDaemon(unittest.TestCase):
         peer = Hidden(self.daemon)
         peer("alloc 0 dram 0x1000 777")
         self.daemon.start()
-        eventually(lambda: peer.pid in self.daemon.pids(), "the process", 2)
+        eventually(lambda: peer.pid in self.daemon.pids(), "the process")
         self.assertEqual(self.daemon.value("pids", peer.pid, "dram"), 777)
         self.daemon.stop()

@@ -54,7 +54,7 @@ class Attack(MountTest):
 
     def assertNewcomersAreServed(self, user=None):
         newcomer = self.peer("alloc 1 l1 0x1000 77", user=user)
-        eventually(lambda: self.daemon.exists("pids", newcomer.pid), "the newcomer", 2)
+        eventually(lambda: self.daemon.exists("pids", newcomer.pid), "the newcomer")
         self.assertEqual(self.daemon.value("pids", newcomer.pid, "l1"), 77)
         newcomer.close()
         self.wait_gone(newcomer.pid)

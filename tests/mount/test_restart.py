@@ -30,7 +30,7 @@ class UnderLoad(StormTest):
         for end in WAYS * 2:
             end(self.daemon)
             self.daemon.start()
-            eventually(lambda: self.daemon.pids() == pids, "all of them", 2)
+            eventually(lambda: self.daemon.pids() == pids, "all of them")
             self.check_storms(self.hold())
             self.go()
 
@@ -43,7 +43,7 @@ class UnderLoad(StormTest):
         for end in WAYS:
             end(self.daemon)
             self.daemon.start()
-            eventually(lambda: self.daemon.pids() == set(totals), "all of them", 2)
+            eventually(lambda: self.daemon.pids() == set(totals), "all of them")
             self.check_storms(totals)
             for pid in totals:
                 self.assertEqual(self.daemon.text("pids", pid, "stat"), stats[pid])
@@ -64,7 +64,7 @@ class AtThatMoment(unittest.TestCase):
         return peer
 
     def assert_there(self, **clients):
-        eventually(lambda: self.daemon.pids() == {c.pid for c in clients.values()}, "all", 2)
+        eventually(lambda: self.daemon.pids() == {c.pid for c in clients.values()}, "all")
         for size, client in clients.items():
             self.assertEqual(self.daemon.value("pids", client.pid, "dram"), int(size[1:]))
 
@@ -114,7 +114,7 @@ class AtThatMoment(unittest.TestCase):
             WAYS[turn % 2](self.daemon)
             self.daemon.start()
             members |= {int(line) for line in crowd.lines_until("ready")}
-        eventually(lambda: self.daemon.pids() == members, "all of them", 2)
+        eventually(lambda: self.daemon.pids() == members, "all of them")
         self.assertEqual(len(members), 360)
         self.assertEqual(self.daemon.value("device0", "dram_used"), 360 * 4096)
         for crowd in crowds:

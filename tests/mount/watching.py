@@ -45,7 +45,7 @@ class Inotify:
         self.seen += new
         return new
 
-    def wait(self, wanted, what="an event", limit=5):
+    def wait(self, wanted, what="an event", limit=15):
         """Until wanted(path, mask, name) is true of an event that was not waited for before."""
         end = time.monotonic() + limit * harness.CALM
         while True:
@@ -59,7 +59,7 @@ class Inotify:
             select.select([self.fd], [], [], left)
             self.take()
 
-    def modified(self, path, limit=5):
+    def modified(self, path, limit=15):
         return self.wait(lambda p, m, n: m & IN_MODIFY and
                          path in (p, os.path.join(p, n)), f"a change of {path}", limit)
 
@@ -87,7 +87,7 @@ class Poller:
     def is_news(self):
         return bool(self.poll.poll(0))
 
-    def wait(self, limit=5):
+    def wait(self, limit=15):
         if not self.poll.poll(limit * 1000 * harness.CALM):
             raise AssertionError("waited in vain to be woken")
 
