@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "outlook.h"
 #include "proc.h"
+#include "proc_stat.h"
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -153,7 +154,7 @@ static void census_run(void *data)
 	while (proc && (entry = readdir(proc))) {
 		struct metal_number number = {.pid = (pid_t)atoi(entry->d_name)};
 
-		if (g_ascii_isdigit(*entry->d_name) &&
+		if (g_ascii_isdigit(*entry->d_name) && !proc_in_execve("/proc", number.pid) &&
 		    is_among(census->namespaces, namespace_of(number.pid, "pid")) &&
 		    proc_innermost_pid("/proc", number.pid, &number.inner) == 0 &&
 		    proc_start_ticks("/proc", number.pid, &number.start_ticks) == 0)

@@ -202,6 +202,11 @@ static int look_twice(const char *proc, pid_t pid)
 	return error;
 }
 
+bool proc_in_execve(const char *proc, pid_t pid)
+{
+	return look_twice(proc, pid) == -EBUSY;
+}
+
 static int ask(struct request *request, char *text, size_t size)
 {
 	int length = -EBUSY;

@@ -5,17 +5,18 @@
  * happens at most once a second, and so seldom that it takes a fiftieth of a processor.
  *
  * An errand lists the processes, which waits for nobody. Then a few errands for each user walk
- * along the list of his. One that meets a process which is stuck in exec stays with it, for ever
- * perhaps, and the others walk on: as many may be stuck as a user may have errands. What one has
- * found it brings home at once, and another takes its place.
+ * along the list of his. They leave out who is in the middle of an exec. One that meets a process
+ * which gets stuck there just then stays with it, for ever perhaps, and the others walk on. What
+ * one has found it brings home at once, and another takes its place.
  */
 #include "proc.h"
+#include "proc_stat.h"
 #include "server.h"
+#include "thread_clock.h"
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define AGAIN_NS    1000000000u
@@ -74,14 +75,6 @@ static bool is_elsewhere(const struct root *own, pid_t pid)
 	return root_of(pid, &root) && memcmp(&root, own, sizeof root) != 0;
 }
 
-static uint64_t thread_ns(void)
-{
-	struct timespec now = {0};
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 /* --- along one user's processes -------------------------------------------------------------- */
 
 static void roll_free(gpointer data)
@@ -103,11 +96,13 @@ static void walk_run(void *data)
 		pid_t pid = g_array_index(roll->pids, pid_t, i);
 
 		g_atomic_int_set(&walker->at, pid);
+		if (proc_in_execve("/proc", pid))
+			continue; /* it has no ledger any more */
 		if (!roll->is_elsewhere || is_elsewhere(&roll->own, pid))
 			ledger_search_process(&walker->search, pid);
 	}
 	g_atomic_int_set(&walker->at, 0);
-	walker->took_ns = thread_ns();
+	walker->took_ns = thread_clock_ns();
 }
 
 static void walk_begin(struct roll *roll);
@@ -207,7 +202,7 @@ static void list_run(void *data)
 	}
 	if (proc)
 		closedir(proc);
-	list->took_ns = thread_ns();
+	list->took_ns = thread_clock_ns();
 }
 
 static void list_done(void *data, void *owner)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "watchers.h"
 #include "numbers.h"
+#include "proc_stat.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -75,13 +76,18 @@ static bool may_watch(int error)
 	return error != ENOENT && error != ESRCH && !geteuid();
 }
 
-static bool take_process(int proc, const char *pid, uint32_t device, GHashTable *inodes)
+static bool take_process(const char *path, int proc, const char *pid, uint32_t device,
+			 GHashTable *inodes)
 {
 	DIR *links = open_dir(proc, pid, "fd"), *infos = NULL;
 	struct dirent *entry;
 
 	if (!links)
 		return !may_watch(errno);
+	if (proc_in_execve(path, (pid_t)atoi(pid))) { /* and may watch when it is through */
+		closedir(links);
+		return false;
+	}
 	while ((entry = readdir(links))) {
 		if (!is_watcher(dirfd(links), entry->d_name))
 			continue;
@@ -104,7 +110,7 @@ bool watchers_find(const char *proc, uint32_t device, GHashTable *inodes)
 
 	while (dir && (entry = readdir(dir)))
 		if (g_ascii_isdigit(*entry->d_name))
-			complete &= take_process(dirfd(dir), entry->d_name, device, inodes);
+			complete &= take_process(proc, dirfd(dir), entry->d_name, device, inodes);
 	if (dir)
 		closedir(dir);
 	return complete;

@@ -164,7 +164,7 @@ class Adoption(unittest.TestCase):
     def test_processes_that_are_stuck_in_exec_keep_nobody_from_being_found(self):
         """Nor the daemon from ending. Whoever looks at their memory waits for them, without end."""
         alone_with_stuck(self)
-        stuck = Program(self.daemon.program("stuck"), "exec", self.daemon.socket, 10)
+        stuck = Program(self.daemon.program("stuck"), "exec", self.daemon.socket, 20)
         self.assertEqual(stuck.line(), "ready")
         peers = [Peer(self.daemon, user=user) for user in (None, NOBODY, None)]
         for peer in peers:
