@@ -90,7 +90,6 @@ struct process *model_join(struct model *model, struct source *source, void *dat
 #define BURST_NS  20000000u
 #define BUDGET_NS 5000000u
 #define SHARE     20
-#define LONG_NS   1000000000u /* no read takes longer: the clock was set */
 
 bool budget_left(struct budget *budget, uint64_t now)
 {
@@ -101,9 +100,9 @@ bool budget_left(struct budget *budget, uint64_t now)
 	return budget->spent_ns < BUDGET_NS;
 }
 
-void budget_spend(struct budget *budget, uint64_t from, uint64_t to)
+void budget_spend(struct budget *budget, uint64_t spent_ns)
 {
-	budget->spent_ns += MIN(to - from, LONG_NS);
+	budget->spent_ns += spent_ns;
 }
 
 /* Before a process goes, so that the peak does not miss the moment. When many go at once the first
@@ -111,13 +110,13 @@ void budget_spend(struct budget *budget, uint64_t from, uint64_t to)
 static void note_before_end(struct model *model, struct device *device)
 {
 	struct amount sums[KIND_COUNT];
-	uint64_t now = model->now_ns();
+	uint64_t now = model->now_ns(), before = model->spent_ns();
 
 	if (now - device->end_noted_ns < BURST_NS || !budget_left(&model->end_budget, now))
 		return;
 	device->end_noted_ns = now;
 	device_read(device, KINDS_ALL, sums);
-	budget_spend(&model->end_budget, now, model->now_ns());
+	budget_spend(&model->end_budget, model->spent_ns() - before);
 }
 
 /* No source but the driver has a word on it when this one has gone. */

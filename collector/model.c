@@ -3,6 +3,7 @@
  * and goings in leave.c. */
 #include "model_internal.h"
 #include "proc.h"
+#include "thread_clock.h"
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,6 +29,7 @@ void model_init(struct model *model)
 	model->group = getegid();
 	model->proc = "/proc";
 	model->now_ns = model_now_ns;
+	model->spent_ns = thread_clock_ns;
 	model->started_ns = model->now_ns();
 }
 

@@ -176,6 +176,7 @@ struct model {
 	uint64_t surveys;         /* that were begun */
 	const char *proc;         /* "/proc", or where tests have theirs */
 	uint64_t (*now_ns)(void);
+	uint64_t (*spent_ns)(void); /* what the loop's thread has had of a CPU */
 
 	/* Begins to watch for the end of a process that its source does not watch itself, setting
 	 * process->life; false if it has ended. At the end: model_end(). NULL: nobody watches. */

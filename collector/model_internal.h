@@ -19,9 +19,10 @@ uint64_t holding_own_peak(const struct holding *holding, enum kind kind);
 /* The sums alone: nothing is noted. */
 void holding_sums(struct holding *holding, unsigned int kinds, struct amount amounts[KIND_COUNT]);
 
-/* Whether there is time left: a moment at once, and a part of all time in the long run. */
+/* Whether there is time left: a moment at once, and a part of all time in the long run. What is
+ * spent is a CPU's time: on a busy machine it takes longer, and costs no more. */
 bool budget_left(struct budget *budget, uint64_t now);
-void budget_spend(struct budget *budget, uint64_t from, uint64_t to);
+void budget_spend(struct budget *budget, uint64_t spent_ns);
 
 void model_devices_init(struct model *model);
 gint model_compare_numbers(gconstpointer a, gconstpointer b, gpointer data);

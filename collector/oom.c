@@ -157,7 +157,7 @@ static void oom_report(const struct finding *finding)
 {
 	struct device *device = finding->holding->device;
 	struct model *model = device->model;
-	uint64_t now = model->now_ns();
+	uint64_t now = model->now_ns(), before = model->spent_ns();
 	struct amount amounts[KIND_COUNT];
 	struct oom *oom = g_new0(struct oom, 1);
 
@@ -171,7 +171,7 @@ static void oom_report(const struct finding *finding)
 		oom_add_holders(oom, device);
 	g_free(device->oom);
 	device->oom = oom;
-	budget_spend(&model->oom_budget, now, model->now_ns());
+	budget_spend(&model->oom_budget, model->spent_ns() - before);
 }
 
 void holding_note_failures(struct holding *holding, unsigned int kinds,
@@ -205,13 +205,11 @@ void device_note_failures(struct device *device, unsigned int kinds, const struc
 	unsigned int found = changed(device, kinds, amounts);
 	struct model *model = device->model;
 	struct finding last = {0};
-	uint64_t now;
+	uint64_t before;
 
-	if (!found)
+	if (!found || !budget_left(&model->oom_budget, model->now_ns()))
 		return;
-	now = model->now_ns();
-	if (!budget_left(&model->oom_budget, now))
-		return;
+	before = model->spent_ns();
 	for (guint i = 0; i < device->users->len; i++) {
 		struct amount own[KIND_COUNT];
 
@@ -220,7 +218,7 @@ void device_note_failures(struct device *device, unsigned int kinds, const struc
 	}
 	if (last.holding)
 		oom_report(&last);
-	budget_spend(&model->oom_budget, now, model->now_ns());
+	budget_spend(&model->oom_budget, model->spent_ns() - before);
 }
 
 static bool process_has_new(const struct process *process, unsigned int kinds,

@@ -248,6 +248,7 @@ class Failures(EventsTest):
         self.assertEqual(report["holder_1_tags"], "weights=1000")
         self.assertEqual(report["holder_2_tags"], "kv_cache=300 weights=100 act=60")
         self.user("fail 0 l1 999999 4096")
+        eventually(lambda: self.report()["kind"] == "l1", "the second report")
         self.assertEqual(self.report()["holder_1_tags"], "circular=5000")
         self.assertNotIn("holder_2", self.report())
 

@@ -147,8 +147,9 @@ class Checks:
         another.kill()
         eventually(lambda: len(self.daemon.table("exited")), "its end")
         self.assertEqual(attributes(paths), before)
-        self.assertEqual(os.stat(self.daemon.path("exited")).st_size,
-                         len(self.daemon.text("exited")))
+        with open(self.daemon.path("exited"), encoding="utf-8") as file:
+            text = file.read()
+            self.assertEqual(os.fstat(file.fileno()).st_size, len(text))
 
     def test_sums_of_devices_are_for_all(self):
         seen = self.see(NOBODY, [f"{self.device}/dram_used"])

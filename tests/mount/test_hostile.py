@@ -146,7 +146,7 @@ class Survived(Attack):
             self.assertRecovered()
 
     def test_a_connection_that_says_nothing_is_ended(self):
-        attacker = self.attack("hostile", "idle")
+        attacker = self.attack("hostile", "idle", rounds=0)
         self.assertEqual(self.daemon.flat("status")["silent_connections"], "1")
         eventually(lambda: self.daemon.flat("status")["silent_connections"] == "0", "the end", 10)
         self.assertEqual(self.daemon.flat("status")["rejected_clients"], "1")

@@ -50,7 +50,7 @@ static int setup(void **state)
 	(void)state;
 	scene = g_new0(struct scene, 1);
 	model_init(&scene->model);
-	scene->model.now_ns = clock_of_the_scene;
+	scene->model.now_ns = scene->model.spent_ns = clock_of_the_scene;
 	scene->model.proc = scene->proc = unit_mkdir();
 	native_init(&scene->native, &scene->model);
 	scene->native.end_peer = end_peer;

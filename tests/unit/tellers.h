@@ -94,7 +94,7 @@ static inline int tellers_setup(void **state)
 	struct tellers *tellers = g_new0(struct tellers, 1);
 
 	model_init(&tellers->model);
-	tellers->model.now_ns = tellers_clock;
+	tellers->model.now_ns = tellers->model.spent_ns = tellers_clock;
 	tellers->model.proc = "/nonexistent";
 	tellers->words = g_ptr_array_new_with_free_func(g_free);
 	for (int rank = 0; rank < SOURCE_COUNT; rank++) {

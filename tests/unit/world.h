@@ -150,7 +150,7 @@ static inline int world_setup(void **state)
 	world_now_ns = WORLD_NOW;
 	model_init(&world->model);
 	world->model.owner = WORLD_OWNER;
-	world->model.now_ns = world_clock;
+	world->model.now_ns = world->model.spent_ns = world_clock;
 	world->model.started_ns = WORLD_NOW;
 	world->model.proc = "/nonexistent";
 	world->source = (struct source){.name = "fake", .ops = &world_ops, .state = SOURCE_UP};
