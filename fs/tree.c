@@ -134,11 +134,6 @@ struct scope tree_scope(uint64_t ino)
 	return (struct scope){.serial = ino >> 24, .is_list = ino == tree_dir_pids()};
 }
 
-static uint64_t dir_serial(const struct spot *dir)
-{
-	return dir->process ? dir->process->serial : dir->device ? dir->device->serial : 0;
-}
-
 /* Of a process and a device; 0: it has nothing there. */
 static uint64_t holding_ino(const struct process *process, const struct device *device,
 			    uint32_t file)
@@ -150,12 +145,10 @@ static uint64_t holding_ino(const struct process *process, const struct device *
 
 static uint64_t entry_ino(const struct spot *dir, size_t place)
 {
-	uint32_t file = FILE_FIRST + (uint32_t)place;
+	uint64_t first = dir->place == PLACE_METRICS ? ino_make(0, EXTRA_METRICS, FILE_FIRST)
+						     : dir->ino - FILE_SELF + FILE_FIRST;
 
-	if (dir->place == PLACE_PROCESS_DEVICE)
-		return holding_ino(dir->process, dir->device, file);
-	return ino_make(dir_serial(dir), dir->place == PLACE_METRICS ? EXTRA_METRICS : EXTRA_ROOT,
-			file);
+	return first + place;
 }
 
 static uint64_t lookup_entry(const struct spot *dir, const char *name)
@@ -292,7 +285,7 @@ bool tree_entry(const struct spot *dir, size_t n, struct spot *spot)
 		return false;
 	*spot = *dir;
 	spot->entry = &entries.list[n];
-	spot->ino = dir->ino - FILE_SELF + FILE_FIRST + n;
+	spot->ino = entry_ino(dir, n);
 	return true;
 }
 
