@@ -360,6 +360,16 @@ class Daemon:
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
+    def open_paths(self):
+        """What its descriptors are."""
+        paths = []
+        for fd in os.listdir(f"/proc/{self.pid}/fd"):
+            try:
+                paths.append(os.readlink(f"/proc/{self.pid}/fd/{fd}"))
+            except FileNotFoundError:  # closed meanwhile
+                pass
+        return paths
+
     def is_sanitized(self):
         """A sanitizer keeps what was freed, and may have threads of its own."""
         with open(self.program("ttmemd"), "rb") as binary:

@@ -172,16 +172,6 @@ class MetalTest(MountTest):
     def has_exited(self, pid):
         return str(pid) in [row["pid"] for row in self.daemon.table("exited")]
 
-    def open_paths(self):
-        """What the daemon has open."""
-        paths = []
-        for fd in os.listdir(f"/proc/{self.daemon.pid}/fd"):
-            try:
-                paths.append(os.readlink(f"/proc/{self.daemon.pid}/fd/{fd}"))
-            except FileNotFoundError:  # closed meanwhile
-                pass
-        return paths
-
     def assertFault(self, pattern):
         state, _, _, detail = self.source()
         self.assertEqual(state, "error", detail)

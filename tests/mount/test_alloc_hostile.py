@@ -173,13 +173,7 @@ class Counts(Attack):
 class Descriptors(Attack):
     def descriptors(self):
         """Without those of the look at all processes, with which the daemon starts."""
-        folder, count = f"/proc/{self.daemon.pid}/fd", 0
-        for name in os.listdir(folder):
-            try:
-                count += not re.match("/proc(/[0-9].*)?$", os.readlink(f"{folder}/{name}"))
-            except FileNotFoundError:  # it was one of these
-                pass
-        return count
+        return sum(not re.match("/proc(/[0-9].*)?$", path) for path in self.daemon.open_paths())
 
     def test_when_there_are_none_it_says_so_once_and_goes_on_later(self):
         teller, most = self.teller(), resource.prlimit(self.daemon.pid, resource.RLIMIT_NOFILE)

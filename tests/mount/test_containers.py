@@ -75,7 +75,7 @@ class ContainerTest(MetalTest):
 
     def open_in_containers(self):
         """What the daemon has open of them; of the host it has none there."""
-        return [path for path in self.open_paths() if path.startswith("/dev/shm")]
+        return [path for path in self.daemon.open_paths() if path.startswith("/dev/shm")]
 
     def wait_held(self, process, dram):
         eventually(lambda: self.daemon.exists("pids", process.pid, "dram")

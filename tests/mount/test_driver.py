@@ -274,9 +274,7 @@ class Faults(TreeTest):
             os.unlink(path)
             os.mknod(path, 0o600 | 0o020000, os.makedev(1, 7))
         eventually(lambda: self.source("kmd")[0] == "error", "the missing list")
-        links = [os.readlink(f"/proc/{self.daemon.pid}/fd/{fd}")
-                 for fd in os.listdir(f"/proc/{self.daemon.pid}/fd")]
-        self.assertFalse([link for link in links if self.tree.root in link])
+        self.assertFalse([path for path in self.daemon.open_paths() if self.tree.root in path])
 
 
 class NoDriver(TreeTest):

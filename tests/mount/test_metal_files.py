@@ -93,14 +93,14 @@ class Coming(MetalTest):
         file.slot(1, other.pid, dram=2 * MIB)
         self.assertEqual(self.used(0x1), 3 * MIB)
         os.unlink(file.path)
-        self.assertIn(f"{file.path} (deleted)", self.open_paths())
+        self.assertIn(f"{file.path} (deleted)", self.daemon.open_paths())
         file.slot(0, process.pid, dram=5 * MIB)
         self.assertEqual(self.used(0x1), 7 * MIB)
         self.kill(process)
         self.assertEqual((self.used(0x1), self.unattributed(0x1)), (2 * MIB, 0))
         self.kill(other)
         self.assertFalse(self.has_device(0x1))
-        self.assertNotIn(f"{file.path} (deleted)", self.open_paths())
+        self.assertNotIn(f"{file.path} (deleted)", self.daemon.open_paths())
         self.assertEqual(self.source(), ("up", 0, 0, "-"))
 
     def test_a_file_that_is_moved_away_and_back_counts_once(self):
