@@ -110,11 +110,12 @@ void budget_spend(struct budget *budget, uint64_t spent_ns)
 static void note_before_end(struct model *model, struct device *device)
 {
 	struct amount sums[KIND_COUNT];
-	uint64_t now = model->now_ns(), before = model->spent_ns();
+	uint64_t now = model->now_ns(), before;
 
 	if (now - device->end_noted_ns < BURST_NS || !budget_left(&model->end_budget, now))
 		return;
 	device->end_noted_ns = now;
+	before = model->spent_ns();
 	device_read(device, KINDS_ALL, sums);
 	budget_spend(&model->end_budget, model->spent_ns() - before);
 }
