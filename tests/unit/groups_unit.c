@@ -99,16 +99,6 @@ static void sums_stay_at_their_limit(void **state)
 }
 
 /* /proc of the test's own making. */
-static void put(const char *root, const char *pid, const char *name, const char *text)
-{
-	char *dir = g_build_filename(root, pid, NULL), *file = g_build_filename(dir, name, NULL);
-
-	assert_int_equal(g_mkdir_with_parents(dir, 0700), 0);
-	assert_true(g_file_set_contents(file, text, -1, NULL));
-	g_free(file);
-	g_free(dir);
-}
-
 static void names_are_read_again(void **state)
 {
 	struct world *world = *state;
@@ -116,8 +106,8 @@ static void names_are_read_again(void **state)
 
 	holder(world, 7, 1, 1);
 	world->model.proc = root;
-	put(root, "7", "comm", "renamed\n");
-	put(root, "7", "cgroup", "0::/moved\n");
+	unit_put_proc(root, 7, "comm", "renamed\n");
+	unit_put_proc(root, 7, "cgroup", "0::/moved\n");
 	text = world_text(world, render_commands, NOTHING, NULL);
 	assert_non_null(strstr(text, "\nrenamed "));
 	g_free(text);
@@ -134,7 +124,7 @@ static void the_cgroup_of_a_process_is_a_line_of_plain_text(void **state)
 	struct process *process = world_process(world, 7, 1000);
 
 	world->model.proc = root;
-	put(root, "7", "cgroup", "0::/user.slice/a b\x1b[m\n");
+	unit_put_proc(root, 7, "cgroup", "0::/user.slice/a b\x1b[m\n");
 	assert_text(world, render_process_cgroup, OF_PROCESS(process, 0), "/user.slice/a b?[m\n");
 	unit_rmdir(root);
 	world->model.proc = "/nonexistent";

@@ -25,17 +25,7 @@ static uint64_t clock_of_the_scene(void)
 
 static void put(pid_t pid, const char *name, const char *text)
 {
-	char *dir = g_strdup_printf("%s/%d", scene->proc, (int)pid);
-	char *path = g_build_filename(dir, name, NULL);
-	FILE *file;
-
-	g_mkdir_with_parents(dir, 0700);
-	file = fopen(path, "w");
-	assert_non_null(file);
-	fputs(text, file);
-	fclose(file);
-	g_free(path);
-	g_free(dir);
+	unit_put_proc(scene->proc, pid, name, text);
 }
 
 /* The server's part: lets go of the ledger. */

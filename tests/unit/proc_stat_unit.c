@@ -21,10 +21,7 @@ static char *path_of(pid_t pid, const char *name)
 
 static void put(pid_t pid, const char *name, const char *text)
 {
-	g_autofree char *dir = path_of(pid, ""), *path = path_of(pid, name);
-
-	assert_int_equal(g_mkdir_with_parents(dir, 0700), 0);
-	assert_true(g_file_set_contents(path, text, -1, NULL));
+	unit_put_proc(root, pid, name, text);
 }
 
 static void put_hanging(pid_t pid)

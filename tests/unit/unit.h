@@ -36,6 +36,18 @@ static inline void unit_rmdir(char *path)
 	g_free(path);
 }
 
+/* A file of a process, in a directory that stands for /proc. */
+static inline void unit_put_proc(const char *proc, pid_t pid, const char *name, const char *text)
+{
+	char *path = g_strdup_printf("%s/%d/%s", proc, (int)pid, name);
+	char *dir = g_path_get_dirname(path);
+
+	assert_int_equal(g_mkdir_with_parents(dir, 0700), 0);
+	assert_true(g_file_set_contents(path, text, -1, NULL));
+	g_free(dir);
+	g_free(path);
+}
+
 /* xorshift: the same numbers in each run. */
 static inline uint64_t unit_random(uint64_t *state)
 {

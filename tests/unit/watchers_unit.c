@@ -13,11 +13,7 @@ static GHashTable *inodes;
 
 static void put(pid_t pid, const char *name, const char *text)
 {
-	g_autofree char *path = g_strdup_printf("%s/%d/%s", root, (int)pid, name);
-	g_autofree char *dir = g_path_get_dirname(path);
-
-	assert_int_equal(g_mkdir_with_parents(dir, 0700), 0);
-	assert_true(g_file_set_contents(path, text, -1, NULL));
+	unit_put_proc(root, pid, name, text);
 }
 
 /* A process with one watch. */
