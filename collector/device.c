@@ -147,7 +147,7 @@ struct tally {
 
 static void note_older(struct device **oldest, struct device *device)
 {
-	if (!*oldest || device->created_ns < (*oldest)->created_ns)
+	if (!*oldest || device->came_ns < (*oldest)->came_ns)
 		*oldest = device;
 }
 
@@ -210,7 +210,6 @@ static struct device *device_new(struct model *model, const struct identity *ide
 	device->serial = ++model->last_serial;
 	device->number = number_free(model, identity->index, lowest);
 	device->creator = uid;
-	device->created_ns = model->now_ns();
 	device->holdings = g_tree_new_full(model_compare_numbers, NULL, NULL, NULL);
 	device->users = g_ptr_array_new();
 	g_tree_insert(model->devices, GUINT_TO_POINTER(device->number), device);
@@ -230,6 +229,7 @@ static void device_note_known(struct model *model, struct device *device, enum s
 	bool is_new = !device_is_shown(device);
 
 	if (is_new) {
+		device->came_ns = model->now_ns();
 		g_hash_table_remove(model->device_by_serial, &device->serial);
 		device->serial = ++model->last_serial;
 		g_hash_table_insert(model->device_by_serial, &device->serial, device);

@@ -54,7 +54,7 @@ struct device {
 	bool was_listed;       /* by the driver, whose word it is then whether it is there */
 	GTree *holdings;       /* pid -> struct holding */
 	GPtrArray *users;      /* the same, in no order, for summing */
-	uint64_t created_ns;
+	uint64_t came_ns;      /* when it was last shown anew */
 	uint64_t end_noted_ns; /* when its sums were last taken for the peak because a process went
 				*/
 	uint64_t peak_bytes[KIND_COUNT];

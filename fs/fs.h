@@ -28,8 +28,8 @@ struct last_text {
 struct node {
 	uint64_t ino;
 	uint64_t lookups;
-	uint32_t number; /* of a device's or process's directory: what it was called, for when... */
-	bool is_device;  /* ...that has gone */
+	uint32_t number;        /* of a device's directory, for when it has gone... */
+	bool is_kept;           /* ...and the kernel was told to remember its name */
 	struct last_text parts; /* what is shown to those who do not see everything... */
 	struct last_text whole; /* ...and to the others: a length tells something, too */
 };
@@ -89,6 +89,7 @@ int node_gone(struct fs *fs, uint64_t ino, struct reader *reader);
 void node_text(struct fs *fs, uint64_t ino, bool is_whole, const GString *text, uint64_t size);
 void node_stat(const struct fs *fs, const struct spot *spot, struct reader *reader,
 	       struct stat *st);
+double node_name_timeout(const struct fs *fs, const struct spot *spot);
 double node_attr_timeout(const struct model *model, const struct spot *spot);
 
 /* file.c: the life of an open file description */

@@ -5,22 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#define VALUE_SIZE 4096 /* as sysfs has it; see below */
+#define VALUE_SIZE   4096        /* as sysfs has it; see below */
+#define NAME_SECONDS 1.0         /* for which the kernel remembers a device's name... */
+#define YOUNG_NS     2000000000u /* ...and one who has it for less than this is asked for anew */
 
 struct node *node_find(const struct fs *fs, uint64_t ino)
 {
 	return g_hash_table_lookup(fs->nodes, &ino);
-}
-
-static void note_name(const struct model *model, struct node *node)
-{
-	uint64_t top = tree_top(node->ino);
-	struct spot spot;
-
-	if (node->ino != top || tree_resolve(model, top, &spot))
-		return;
-	node->is_device = spot.device;
-	node->number = spot.device ? spot.device->number : (uint32_t)spot.process->pid;
 }
 
 /* One more lookup, for the kernel to forget later. */
@@ -31,7 +22,6 @@ struct node *node_look(struct fs *fs, uint64_t ino)
 	if (!node) {
 		node = g_new0(struct node, 1);
 		node->ino = ino;
-		note_name(fs->model, node);
 		g_hash_table_insert(fs->nodes, &node->ino, node);
 	}
 	node->lookups++;
@@ -49,21 +39,40 @@ void node_forget(struct fs *fs, uint64_t ino, uint64_t lookups)
 		g_hash_table_remove(fs->nodes, &ino);
 }
 
-/* The kernel may still know a directory by its name when that is another one's, so that the files
- * there would not be found. Told that what it knows is stale, it asks for each part of the path and
- * tries once more. Below a directory, the kernel knows that, too. */
+/* For how long the kernel may remember a name. A process's must be asked for each time, or it would
+ * outlive the process. The number of a device that a user made up can be given to another. */
+double node_name_timeout(const struct fs *fs, const struct spot *spot)
+{
+	struct node *node;
+
+	if (tree_is_volatile(spot) || access_differs(fs->model, spot))
+		return 0;
+	if (spot->entry || spot->place != PLACE_DEVICE)
+		return 3600.0;
+	if (fs->model->now_ns() < spot->device->came_ns + YOUNG_NS)
+		return 0;
+	node = node_find(fs, spot->ino);
+	node->number = spot->device->number;
+	node->is_kept = true;
+	return NAME_SECONDS;
+}
+
+/* The kernel may still know a device's directory by its name when that is another one's, so that
+ * the files there would not be found. Told that what it knows is stale, it asks for each part of
+ * the path and tries once more; the reader has the error when that comes again. It does not: the
+ * kernel knew the last one within NAME_SECONDS, so that all after that are young. */
 int node_gone(struct fs *fs, uint64_t ino, struct reader *reader)
 {
 	const struct node *node = node_find(fs, tree_top(ino));
-	struct spot parent, heir;
+	struct spot root, heir;
 	char name[32];
 
-	if (!node || (!node->is_device && !node->number))
+	if (!node || !node->is_kept)
 		return ENOENT;
-	snprintf(name, sizeof name, node->is_device ? "device%u" : "%u", node->number);
+	snprintf(name, sizeof name, "device%u", node->number);
 	fs_sync(fs, TREE_ROOT_INO);
-	tree_resolve(fs->model, node->is_device ? TREE_ROOT_INO : tree_dir_pids(), &parent);
-	if (access_find(fs->model, &parent, name, reader, &heir) || heir.ino == node->ino)
+	tree_resolve(fs->model, TREE_ROOT_INO, &root);
+	if (access_find(fs->model, &root, name, reader, &heir) || heir.ino == node->ino)
 		return ENOENT;
 	return ESTALE;
 }
@@ -104,7 +113,7 @@ static uint64_t birth_ns(const struct fs *fs, const struct spot *spot)
 {
 	if (spot->process)
 		return spot->process->seen_ns;
-	return spot->device ? spot->device->created_ns : fs->model->started_ns;
+	return spot->device ? spot->device->came_ns : fs->model->started_ns;
 }
 
 /* A sample is taken when it is looked at: a scraper shows its mtime as the time of the numbers, and

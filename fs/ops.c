@@ -49,23 +49,13 @@ static void ops_init(void *data, struct fuse_conn_info *conn)
 				      FUSE_CAP_SPLICE_MOVE);
 }
 
-/* Directory entries may be kept for long where the name always means the same; a process's must be
- * asked for each time, or it would outlive the process. The number of a device that a user made up
- * can be given to another. */
-static double entry_timeout(const struct model *model, const struct spot *spot)
-{
-	if (tree_is_volatile(spot) || access_differs(model, spot))
-		return 0;
-	return is_dir(spot) && spot->place == PLACE_DEVICE ? 1.0 : 3600.0;
-}
-
 /* What the hands are answered is not to be remembered: whoever sets a watch must ask us himself. */
 void ops_entry_fill(struct fs *fs, const struct spot *spot, struct reader *reader,
 		    struct fuse_entry_param *param, bool by_hand)
 {
 	memset(param, 0, sizeof *param);
 	param->ino = spot->ino;
-	param->entry_timeout = entry_timeout(fs->model, spot);
+	param->entry_timeout = node_name_timeout(fs, spot);
 	param->attr_timeout = by_hand ? 0 : node_attr_timeout(fs->model, spot);
 	node_stat(fs, spot, reader, &param->attr);
 }

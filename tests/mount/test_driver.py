@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 
 from alloc import PYTHON
 from harness import KINDS, NOBODY, Program, clean_up, eventually, force_unmount, libc
@@ -70,30 +71,42 @@ class Devices(TreeTest):
 
     def test_a_device_that_comes_back_can_be_read_by_name(self):
         """The kernel keeps the old one's directory entry for a second, unless it is told; nobody is
-        while a user has the directory open."""
+        while a user has the directory open. One that has just come is not kept at all."""
         user = Program(PYTHON, "-c", HOLD, self.daemon.mount, user=NOBODY)
         self.assertEqual(user.line(), "open")
-        used, holders = (self.daemon.path("device0", name) for name in ("dram_used", "pids"))
-        for look in (lambda: self.daemon.text("device0", "dram_used"),
-                     lambda: os.stat(used),
-                     lambda: os.stat(self.daemon.path("device0")),
-                     lambda: os.listdir(self.daemon.path("device0")),
-                     lambda: os.listdir(holders),
-                     lambda: os.close(os.open(holders, os.O_RDONLY | os.O_DIRECTORY))):
-            with open(used, encoding="ascii") as file:
-                os.stat(holders)
-                self.tree.remove(0)
-                self.wait_devices(1)
+        looks = (lambda folder: os.stat(f"{folder}/dram_used"),
+                 os.stat,
+                 os.listdir,
+                 lambda folder: os.listdir(f"{folder}/pids"),
+                 lambda folder: os.close(os.open(f"{folder}/pids", os.O_RDONLY | os.O_DIRECTORY)),
+                 lambda folder: None)
+        folders = [self.daemon.path(f"device{number}") for number in range(len(looks))]
+        for is_kept in (False, True):
+            self.tree.make(*["p150a"] * (len(looks) + 1))
+            self.wait_devices(*range(len(looks) + 1))
+            if is_kept:
+                newest = max(os.stat(folder).st_mtime for folder in folders)
+                eventually(lambda: time.time() > newest + 2.1, "an age")
+            files = [open(f"{folder}/dram_used", encoding="ascii") for folder in folders]
+            for folder in folders:
+                os.stat(f"{folder}/pids")
+            self.tree.remove(*range(len(looks)))
+            self.wait_devices(len(looks))
+            for folder in folders:
                 with self.assertRaises(FileNotFoundError):
-                    self.daemon.text("device0", "dram_used")
-                self.tree.make("n300", "p150a")
-                self.wait_devices(0, 1)
-                look()
-                self.assertEqual(self.daemon.text("device0", "dram_used"), "0\n")
+                    os.stat(f"{folder}/dram_used")
+            self.tree.make(*["p150a"] * (len(looks) + 1))
+            self.wait_devices(*range(len(looks) + 1))
+            for number, (look, file) in enumerate(zip(looks, files)):
+                look(folders[number])
+                self.assertEqual(self.daemon.text(f"device{number}", "dram_used"), "0\n")
                 try:
                     self.assertIn(file.read(), ("0\n", ""))
                 except OSError:
                     pass
+                file.close()
+            self.tree.remove(*range(len(looks)))
+            self.wait_devices(len(looks))
 
     def test_a_directory_that_is_held_is_of_the_device_that_went(self):
         held = os.open(self.daemon.path("device0"), os.O_RDONLY | os.O_DIRECTORY)

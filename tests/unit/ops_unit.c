@@ -334,7 +334,51 @@ static int open_of(struct kernel *kernel, uint64_t ino)
 	return req_end(kernel_open(kernel, ino, O_RDONLY));
 }
 
-static void who_has_gone_is_stale_only_when_another_has_the_name(void **state)
+static struct device *device_comes(struct kernel *kernel)
+{
+	return world_device(kernel->world, 0, 0xa, 1000);
+}
+
+static void device_goes(struct kernel *kernel, struct device *device)
+{
+	model_device_forget(kernel->model, &kernel->world->source, device);
+}
+
+static void a_device_that_has_gone_is_stale_only_when_another_has_its_name(void **state)
+{
+	struct kernel *kernel = *state;
+	struct device *device = device_comes(kernel);
+	uint64_t dir, file;
+
+	world_now_ns += 3000000000u;
+	dir = kernel_walk(kernel, "device0");
+	file = kernel_walk(kernel, "device0/dram_used");
+	device_goes(kernel, device);
+	assert_int_equal(lookup_in(kernel, dir, "dram_used"), ENOENT);
+	assert_int_equal(open_of(kernel, file), ENOENT);
+	device_comes(kernel);
+	assert_int_equal(lookup_in(kernel, dir, "dram_used"), ESTALE);
+	assert_int_equal(open_of(kernel, file), ESTALE);
+}
+
+/* The kernel asks again once, and hands the second ESTALE to whoever reads. */
+static void nobody_is_told_twice_that_a_name_is_stale(void **state)
+{
+	struct kernel *kernel = *state;
+	struct device *device = device_comes(kernel);
+
+	world_now_ns += 3000000000u;
+	for (int time = 0; time < 4; time++) {
+		uint64_t dir = kernel_walk(kernel, "device0");
+
+		device_goes(kernel, device);
+		device = device_comes(kernel);
+		assert_int_equal(lookup_in(kernel, dir, "dram_used"), time ? ENOENT : ESTALE);
+		world_now_ns += 100000000;
+	}
+}
+
+static void a_process_that_has_gone_is_never_stale(void **state)
 {
 	struct kernel *kernel = *state;
 	struct process *process = world_process(kernel->world, 7, 1000);
@@ -342,15 +386,7 @@ static void who_has_gone_is_stale_only_when_another_has_the_name(void **state)
 	uint64_t file = kernel_walk(kernel, "pids/7/dram");
 
 	world_leave(kernel->world, process);
-	assert_int_equal(lookup_in(kernel, dir, "dram"), ENOENT);
-	assert_int_equal(open_of(kernel, file), ENOENT);
-	world_process(kernel->world, 8, 1000);
-	assert_int_equal(lookup_in(kernel, dir, "dram"), ENOENT);
 	world_process(kernel->world, 7, 1000);
-	assert_int_equal(lookup_in(kernel, dir, "dram"), ESTALE);
-	assert_int_equal(open_of(kernel, file), ESTALE);
-	kernel->model->hidepid.mode = HIDEPID_INVISIBLE;
-	kernel->uid = 1001; /* for whom there is nobody of that number */
 	assert_int_equal(lookup_in(kernel, dir, "dram"), ENOENT);
 	assert_int_equal(open_of(kernel, file), ENOENT);
 }
@@ -461,7 +497,9 @@ int main(void)
 		KERNEL_TEST(metrics_by_process_are_for_a_group_of_their_own),
 		KERNEL_TEST(writing_starts_a_peak_afresh),
 		KERNEL_TEST(each_write_of_a_threshold_is_a_whole),
-		KERNEL_TEST(who_has_gone_is_stale_only_when_another_has_the_name),
+		KERNEL_TEST(a_device_that_has_gone_is_stale_only_when_another_has_its_name),
+		KERNEL_TEST(nobody_is_told_twice_that_a_name_is_stale),
+		KERNEL_TEST(a_process_that_has_gone_is_never_stale),
 		KERNEL_TEST(what_has_gone_of_who_is_there_is_not_stale),
 		KERNEL_TEST(who_reads_of_one_process_has_the_others_left_alone),
 		KERNEL_TEST(who_has_just_come_is_in_the_report_of_a_failed_request),
