@@ -205,7 +205,7 @@ void device_note_failures(struct device *device, unsigned int kinds, const struc
 	unsigned int found = changed(device, kinds, amounts);
 	struct model *model = device->model;
 	struct finding last = {0};
-	uint64_t before;
+	uint64_t before, search_ns;
 
 	if (!found || !budget_left(&model->oom_budget, model->now_ns()))
 		return;
@@ -216,9 +216,10 @@ void device_note_failures(struct device *device, unsigned int kinds, const struc
 		holding_sums(device->users->pdata[i], found, own);
 		holding_find(device->users->pdata[i], found, own, &last);
 	}
+	search_ns = model->spent_ns() - before;
 	if (last.holding)
 		oom_report(&last);
-	budget_spend(&model->oom_budget, model->spent_ns() - before);
+	budget_spend(&model->oom_budget, search_ns);
 }
 
 static bool process_has_new(const struct process *process, unsigned int kinds,

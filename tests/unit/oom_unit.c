@@ -400,6 +400,25 @@ static void failing_without_end_does_not_slow_the_readers_down(void **state)
 	assert_true(device->oom->has_holders);
 }
 
+static void what_a_failure_costs_counts_once(void **state)
+{
+	const uint64_t holders = 10, read_ns = 10000;
+	struct world *world = *state;
+	struct device *device = world_device(world, 0, 0xa, 1000);
+	uint64_t began;
+
+	for (pid_t pid = 1; pid <= (pid_t)holders; pid++)
+		holder(world, pid, device, 1);
+	device_look(device);
+	request_fails(model_process_by_pid(&world->model, 1), TTMEM_DRAM, 1, world_now_ns);
+	world->read_takes_ns = read_ns;
+	began = world_now_ns;
+	device_look(device);
+	assert_true(device->oom->has_holders);
+	assert_int_equal(world->model.oom_budget.spent_ns,
+			 world_now_ns - began - holders * read_ns);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -419,6 +438,7 @@ int main(void)
 		TEST(a_report_leaves_the_surveys_of_others_alone),
 		TEST(the_largest_free_block_is_the_newest_that_was_said),
 		TEST(failing_without_end_does_not_slow_the_readers_down),
+		TEST(what_a_failure_costs_counts_once),
 	};
 
 	return RUN(tests);
