@@ -268,7 +268,7 @@ static void what_stays_is_exact_while_others_come_and_go(void)
 	crew_begin(&crew, CHURNERS, keep_and_churn);
 	crew_halt(&crew);
 	crew_resume(&crew);
-	for (unsigned int turn = 0; turn < rounds(300); turn++) {
+	for (unsigned int turn = 0; turn < rounds(300) || !(seen || RUNNING_ON_VALGRIND); turn++) {
 		look();
 		assert_row(0, "kept", 0, TTMEM_DRAM, 1000000ull * CHURNERS * KEPT, CHURNERS * KEPT);
 		for (size_t i = 1; i < count; i++) {
@@ -280,7 +280,6 @@ static void what_stays_is_exact_while_others_come_and_go(void)
 	}
 	__atomic_store_n(&enough, true, __ATOMIC_RELAXED);
 	crew_end(&crew);
-	assert_true(seen || RUNNING_ON_VALGRIND);
 	look();
 	assert_int_equal(count, 1);
 }
