@@ -49,7 +49,7 @@ double node_name_timeout(const struct fs *fs, const struct spot *spot)
 		return 0;
 	if (spot->entry || spot->place != PLACE_DEVICE)
 		return 3600.0;
-	if (fs->model->now_ns() < spot->device->came_ns + YOUNG_NS)
+	if (fs->model->now_ns() - spot->device->came_ns < YOUNG_NS)
 		return 0;
 	node = node_find(fs, spot->ino);
 	node->number = spot->device->number;
