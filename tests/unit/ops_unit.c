@@ -386,6 +386,10 @@ static void a_process_that_has_gone_is_never_stale(void **state)
 	uint64_t file = kernel_walk(kernel, "pids/7/dram");
 
 	world_leave(kernel->world, process);
+	assert_int_equal(lookup_in(kernel, dir, "dram"), ENOENT);
+	assert_int_equal(open_of(kernel, file), ENOENT);
+	world_process(kernel->world, 8, 1000);
+	assert_int_equal(lookup_in(kernel, dir, "dram"), ENOENT);
 	world_process(kernel->world, 7, 1000);
 	assert_int_equal(lookup_in(kernel, dir, "dram"), ENOENT);
 	assert_int_equal(open_of(kernel, file), ENOENT);
